@@ -1,0 +1,42 @@
+# The two commands of a newcomer are `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= 2
+
+.PHONY: setup demo test lint types fast test-slow bench fuzz clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("coalsim needs Python 3.11 or newer; say make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group test --group lint
+	touch $(READY)
+
+demo: setup
+	@$(BIN)/coalsim replay tests/data/compile_excerpt.perf.txt.gz
+	@$(BIN)/coalsim replay tests/data/compile_excerpt.perf.txt.gz --machine clx2 --clone 32
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+fast: setup
+	$(BIN)/python -m pytest -q -m "not slow" -n $(WORKERS) --benchmark-disable
+
+test: lint types fast
+
+test-slow: setup
+	$(BIN)/python -m pytest -q -m slow -n $(WORKERS)
+
+bench: setup
+	$(BIN)/python -m pytest -q benchmarks --benchmark-only --benchmark-disable-gc
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis out

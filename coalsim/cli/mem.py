@@ -1,0 +1,47 @@
+"""`coalsim mem`: the allocators of a stored result, in the layouts of /proc and as tables."""
+
+from pathlib import Path
+
+import click
+
+EXAMPLES = """\b
+Examples:
+  coalsim mem out/
+  coalsim mem out/ --buddyinfo
+  coalsim mem out/ --slabinfo | sort -k3nr
+  coalsim mem out/ --magazines --pagelists --json
+"""
+
+
+@click.command("mem", epilog=EXAMPLES)
+@click.argument("result", type=click.Path(path_type=Path))
+@click.option("--bytes", is_flag=True, help="Where all memory is.")
+@click.option("--pagelists", is_flag=True, help="Hit rates of the per-CPU page lists, refills, drains.")
+@click.option("--magazines", is_flag=True, help="Hit rates of the magazines, depot accesses, sizes.")
+@click.option("--numa", is_flag=True, help="NUMA hits and misses, by the names of /proc/vmstat.")
+@click.option("--remote-frees", is_flag=True, help="Frees on another node than the memory's.")
+@click.option("--fragmentation", is_flag=True, help="Internal, and the kernel's external indices.")
+@click.option("--buddyinfo", is_flag=True, help="In the layout of /proc/buddyinfo.")
+@click.option("--slabinfo", is_flag=True, help="In the layout of /proc/slabinfo, version 2.1.")
+@click.option("--run", type=int, metavar="N", help="One replication, counted from 1, instead of the means.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def mem(result: Path, run: int | None, as_json: bool, **chosen: bool) -> None:
+    """Print what the allocators of RESULT did: a result folder or its result.json.
+
+    Without a choice of sections, all that the result has are printed.
+    """
+    import sys
+
+    from coalsim.cli.resultfile import load_result
+    from coalsim.observe.document import dump, excerpt
+    from coalsim.observe.memory_report import memory_part, memory_text
+    from coalsim.observe.tables import Style
+
+    document = load_result(result, run)
+    style = Style.of(sys.stdout)
+    sections = [name for name, wanted in chosen.items() if wanted]
+    if as_json:
+        text = dump(excerpt(document, memory=memory_part(document, sections)))
+    else:
+        text = memory_text(document, sections, style)
+    click.echo(style.fit(text), nl=False)

@@ -1,0 +1,308 @@
+"""A processor: a SimPy process that runs threads and handles interrupts.
+
+    running  --wait()-->  waiting  --alarm-->  running
+    interrupts on --irq_off()--> off (nested) --irq_on()--> on
+
+A message that arrives with interrupts on is handled at once: a running
+processor's clock moves by the handler's cost, a waiting one runs it while it
+waits.  With interrupts off it stays pending, in order of arrival with at most one
+timer tick, and is handled when the outermost section ends.  A computed lock
+section leaves no event at its end: `close_window` notes until when interrupts
+are off, and what arrives before is handled from there on.
+
+Handlers change private state of their processor only, never wait and take no lock.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from simpy.events import Event
+
+from coalsim.cpus.deadlock import Agent, Blocker, check_for_deadlock
+from coalsim.cpus.runqueue import PARKED, RunQueue, Thread
+from coalsim.engine.clock import RANK_MESSAGE, Engine, Op
+from coalsim.engine.messages import Shot
+from coalsim.engine.runahead import HANDLER, Clocked
+from coalsim.errors import KernelBug
+from coalsim.units import CpuId, NodeId, Time
+
+IDLE = "idle"
+SWITCH = "switch"
+
+
+class Cpu(Clocked):
+    """One processor.
+
+    Args:
+        env: the engine.
+        cpu: its id, the index into the machine's processors.
+        node: its memory node.
+        transfer: by processor, ps to move a cache line from there to here (own id: a hit).
+        occupancy: by processor, ps for which such a transfer keeps the line busy.
+        switch_cost: ps of a context switch between threads.
+    """
+
+    def __init__(
+        self,
+        env: Engine,
+        cpu: CpuId,
+        *,
+        node: NodeId,
+        transfer: Sequence[Time] = (),
+        occupancy: Sequence[Time] = (),
+        tick_period: Time = 0,
+        tick_cost: Time = 0,
+        first_tick: Time = 0,
+        switch_cost: Time = 0,
+    ) -> None:
+        super().__init__(env, cpu, tick_period=tick_period, tick_cost=tick_cost, first_tick=first_tick)
+        self.node = node
+        self.transfer = transfer
+        self.occupancy = occupancy
+        self.switch_cost = switch_cost
+        self.queue = RunQueue()
+        self.current: Thread | None = None
+        self.pending: list[tuple[Time, Shot[Cpu] | None]] = []  # None: the timer tick
+        self.blocked_on: Blocker | None = None
+        self.preempt_depth = 0
+        self.locks_held: list[object] = []  # by the running thread, for lockdep
+        self.switches = 0
+        self._last_thread: Thread | None = None
+        self._idle = False
+
+    @property
+    def label(self) -> str:
+        """Its name in reports."""
+        return f"CPU {self.id}"
+
+    def waits_on(self) -> Blocker | None:
+        """What it waits for now, if anything."""
+        return self.blocked_on
+
+    # -- the process ----------------------------------------------------------
+
+    def main(self) -> Op[None]:
+        """Run threads for ever; idle when there is none."""
+        while True:
+            thread = self.queue.take()
+            if thread is None:
+                yield from self._wait_for_thread()
+                continue
+            if thread is not self._last_thread and self._last_thread is not None:
+                self.switches += 1
+                self.charge(self.switch_cost, SWITCH)
+            self._last_thread = self.current = thread
+            thread.cpu = self
+            resume = thread.body.send
+            try:
+                event = resume(None)
+                while event is not PARKED:
+                    yield event
+                    event = resume(None)
+            except StopIteration:
+                yield from self.sync()
+                thread.end()
+            thread.cpu = None
+            self.current = None
+
+    def _wait_for_thread(self) -> Op[None]:
+        yield from self.sync()
+        if self.queue.is_empty:
+            self._idle = True
+            yield from self.wait(IDLE)
+            self._idle = False
+            yield from self.sync()  # a handler may have run past the wake-up
+
+    def enqueue(self, thread: Thread, at: Time) -> None:
+        """Make a thread ready to run here; an idle processor starts it at `at` (> now)."""
+        assert at > self.env._now, "nothing crosses between processors in no time"
+        self.queue.put(thread)
+        if self._idle and not self.alarm.armed:
+            self.alarm.arm(at)
+
+    def start(self, threads: Iterable[Thread]) -> None:
+        """Give the processor its first threads and begin; before the engine runs."""
+        for thread in threads:
+            self.queue.put(thread)
+        self.env.process(self.main())
+
+    def park(self) -> Op[None]:
+        """Take the running thread off the processor until somebody enqueues it again."""
+        yield from self.sync()
+        yield PARKED
+
+    def preempt_point(self) -> Op[None]:
+        """Between operations: let another ready thread run if the time slice is over.
+
+        The modelled kernel is not preemptible, as the recorded ones were.
+        """
+        if self.queue.slice_over(self.ticks) and not self.irq_depth:
+            yield from self.sync()
+            thread = self.current
+            if thread is not None and not self.queue.is_empty:
+                self.queue.put(thread)
+                yield PARKED
+            self.queue.new_slice(self.ticks)
+
+    # -- interrupts -------------------------------------------------------------
+
+    def irq_off(self) -> Op[None]:
+        """Turn interrupts off; nests."""
+        if self.clock >= self.limit:
+            yield from self.look()
+        self.irq_depth += 1
+        self.limit = self.hard
+
+    def irq_on(self) -> Op[None]:
+        """End an interrupts-off section; the outermost one handles what is pending."""
+        if self.clock >= self.limit:
+            yield from self.look()
+        if self.irq_depth == 1 and (self.pending or self.next_tick <= self.clock):
+            yield from self.sync()
+        if not self.irq_depth:
+            raise KernelBug(f"CPU {self.id} turns interrupts on that are on")
+        self.irq_depth -= 1
+        if not self.irq_depth:
+            self._handle_pending(self.clock)
+
+    def close_window(self) -> None:
+        """End an interrupts-off section computed up to `clock`, without an event.
+
+        What arrives before `clock` will be handled from then on.
+        """
+        self.irq_depth -= 1
+        if not self.irq_depth:
+            self.off_until = self.clock
+            if self.pending:
+                self._handle_pending(self.clock)
+            else:
+                hard, tick = self.hard, self.next_tick
+                self.limit = hard if hard < tick else tick
+
+    def _handle_pending(self, at: Time) -> None:
+        if self.pending:
+            pending, self.pending, self.tick_pending = self.pending, [], False
+            for arrived, shot in pending:
+                if shot is None:
+                    self.run_tick(max(at, arrived))
+                else:
+                    self._handle(arrived, max(at, arrived), shot)
+        self.limit = min(self.hard, self.next_tick)
+
+    def defer_tick(self, due: Time) -> None:
+        """Keep a tick that fell due with interrupts off, in order of arrival."""
+        self.pending.append((due, None))
+
+    # -- messages -----------------------------------------------------------------
+
+    def send(self, arrivals: Sequence[tuple[Time, "Cpu"]], shot: Shot["Cpu"]) -> None:
+        """Send an interrupt, synchronised; targets of one arrival time share an event.
+
+        Args:
+            arrivals: when it reaches which processor; each at least the engine's
+                lookahead after now.
+            shot: what it does there.
+        """
+        now, env = self.env._now, self.env
+        assert self.clock == now, "send needs sync before it"
+        groups: dict[Time, list[Cpu]] = {}
+        for at, target in arrivals:
+            assert at >= now + env.lookahead, "a message may not arrive within the lookahead"
+            target.inbox.append(at)
+            shot.waiting_for[target.id] = target
+            groups.setdefault(at, []).append(target)
+        for at in sorted(groups):
+            group = sorted(groups[at], key=lambda cpu: cpu.id)
+
+            def arrive(_: Event, at: Time = at, group: list[Cpu] = group) -> None:
+                for target in group:
+                    target.deliver(at, shot)
+
+            env.post_event(at, RANK_MESSAGE + self.id, arrive)
+
+    def post(self, target: "Cpu", setting: Callable[["Cpu"], None]) -> Time:
+        """Change a setting that `target` reads privately; it sees it one lookahead later.
+
+        Costs the target nothing and does not interrupt it.
+        """
+        env = self.env
+        assert self.clock == env._now, "post needs sync before it"
+        return post_setting(env, target, setting, RANK_MESSAGE + self.id)
+
+    def deliver(self, at: Time, shot: Shot["Cpu"]) -> None:
+        """An interrupt arrives; now is `at`."""
+        if self.next_tick <= at:
+            self.take_ticks(at)
+        self.inbox.remove(at)
+        if self.irq_depth:
+            self.pending.append((at, shot))
+            self.join_until = max(self.join_until, at + 1)
+            if shot.initiator is not None:
+                check_for_deadlock(shot.initiator)
+        else:
+            self._handle(at, max(at, self.off_until), shot)
+
+    def _handle(self, arrived: Time, may_start: Time, shot: Shot["Cpu"]) -> None:
+        started = max(may_start, self.handler_until)
+        self.steal(may_start, shot.cost, HANDLER)
+        shot.effect(self)
+        shot.answer(self.id, arrived, may_start, started, self.handler_until)
+
+    def wait_for_answers(self, shot: Shot["Cpu"], cause: str) -> Op[None]:
+        """Wait until every target of `shot` has answered; serve interrupts meanwhile.
+
+        Raises:
+            KernelBug: interrupts are off: two such initiators would wait for ever.
+        """
+        yield from self.sync()
+        if self.irq_depth:
+            raise KernelBug(f"CPU {self.id} waits for answers with interrupts off")
+        if shot.left:
+            shot.woken = True
+            self.blocked_on = _Answers(shot)
+            check_for_deadlock(self)
+            yield from self.wait(cause)
+            self.blocked_on = None
+        else:
+            yield from self.wait_until(shot.done, cause)
+
+    # -- a user's own SimPy events -----------------------------------------------
+
+    def wait_for(self, event: Event, cause: str) -> Op[object]:
+        """Wait for any SimPy event; go on at least 1 ps after it, in this processor's order."""
+        yield from self.sync()
+        if event.processed:
+            return event.value
+        event.callbacks.append(lambda _: self.alarm.arm(self.env._now + 1))
+        yield from self.wait(cause)
+        return event.value
+
+
+class _Answers:
+    """Waiting for the answers to a shot: blocked by targets whose interrupts are off."""
+
+    def __init__(self, shot: Shot[Cpu]) -> None:
+        self._shot = shot
+
+    def blockers(self) -> Sequence[Agent]:
+        return [cpu for cpu in self._shot.waiting_for.values() if cpu.irq_depth]
+
+    def describe(self) -> str:
+        targets = ", ".join(
+            cpu.label + (" (interrupts off)" if cpu.irq_depth else "")
+            for cpu in self._shot.waiting_for.values()
+        )
+        return f"the answer of {targets}"
+
+
+def post_setting(env: Engine, target: Cpu, setting: Callable[[Cpu], None], rank: int) -> Time:
+    """Let a setting arrive at `target` one lookahead from now; returns when."""
+    at = env._now + env.lookahead
+    target.inbox.append(at)
+
+    def arrive(_: Event) -> None:
+        target.take_ticks(at)
+        target.inbox.remove(at)
+        setting(target)
+
+    env.post_event(at, rank, arrive)
+    return at

@@ -1,0 +1,65 @@
+"""Calling a function on other processors, with requests that join a waiting handler.
+
+Each processor has a queue of requests.  Only a request that finds the queue empty
+sends an interrupt; one pushed before the handler that will take the queue has
+started joins it: that handler grows by the request's cost and answers from its end.
+"Before" compares (time, processor), so the order of an instant decides ties.
+Source: Linux kernel/smp.c, `llist_add` to an empty call_single_queue sends the IPI.
+"""
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.engine.messages import Shot
+from coalsim.units import Time
+
+
+class CallQueue:
+    """The requests to one processor that no handler has taken yet."""
+
+    __slots__ = ("_arrives", "_cpu", "_handler_starts", "_waiting", "interrupts")
+
+    def __init__(self, cpu: Cpu) -> None:
+        self._cpu = cpu
+        self._waiting: list[Shot[Cpu]] = []  # joined an interrupt that is still in flight or pending
+        self._arrives: Time = -1  # of the interrupt in flight, -1: none
+        self._handler_starts: Time = -1  # of the handler that may be joined
+        self.interrupts = 0
+
+    def call(self, initiator: Cpu, arrival: Time, shot: Shot[Cpu]) -> None:
+        """Ask the processor to run `shot`; synchronised.
+
+        Args:
+            initiator: who asks.
+            arrival: when an interrupt sent now would arrive.
+            shot: what to run, with this processor among its targets.
+        """
+        now = initiator.env._now
+        assert initiator.clock == now, "a call queue is shared state: sync before"
+        target = self._cpu
+        if self._arrives >= 0:  # in flight, or pending because interrupts are off
+            self._waiting.append(shot)
+            shot.waiting_for[target.id] = target
+        elif now < self._handler_starts:
+            began = target.handler_until
+            target.steal(began, shot.cost, "handler")
+            shot.effect(target)
+            shot.answer(target.id, now, self._handler_starts, began, target.handler_until)
+        else:
+            self.interrupts += 1
+            self._arrives = arrival
+            carrier = Shot[Cpu](initiator, now, 1, 0, lambda _: self._take(arrival), lambda _: 1)
+            self._waiting.append(shot)
+            shot.waiting_for[target.id] = target
+            initiator.send([(arrival, target)], carrier)
+
+    def _take(self, arrived: Time) -> None:
+        """The handler is queued on the processor: run every request in it."""
+        target = self._cpu
+        requests, self._waiting, self._arrives = self._waiting, [], -1
+        starts = target.handler_until
+        self._handler_starts = starts
+        target.join_until = max(target.join_until, starts)
+        for shot in requests:
+            began = target.handler_until
+            target.steal(began, shot.cost, "handler")
+            shot.effect(target)
+            shot.answer(target.id, arrived, max(arrived, starts), began, target.handler_until)

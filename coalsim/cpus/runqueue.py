@@ -1,0 +1,88 @@
+"""Threads and the queue of those that are ready on one processor.
+
+First come, first served, with a time slice counted in timer ticks.  The queue is
+shared state: others put threads into it, so its processor synchronises before it
+looks.  A thread is a generator that yields the events it waits for, or `PARKED`
+to leave the processor; `Cpu.main` drives it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import simpy
+from simpy.events import Event
+
+from coalsim.cpus.deadlock import Agent, Blocker
+from coalsim.engine.clock import Op
+
+SLICE_TICKS = 1  # a slice is one timer tick, as round robin has it
+
+PARKED: Final[Event] = Event(simpy.Environment())
+"""What a thread yields to leave its processor; never scheduled."""
+
+
+class Thread:
+    """One thread of execution.
+
+    Args:
+        name: for tables.
+        body: its generator.
+        on_end: called when it has ended, synchronised.
+    """
+
+    __slots__ = ("blocked_on", "body", "cpu", "name", "on_end")
+
+    def __init__(self, name: str, body: Op[None], on_end: Callable[[], None] | None = None) -> None:
+        self.name = name
+        self.body = body
+        self.on_end = on_end
+        self.blocked_on: Blocker | None = None  # the sleeping lock for which it is parked
+        self.cpu: Agent | None = None  # the processor that runs it
+
+    @property
+    def label(self) -> str:
+        """Its name in reports."""
+        return f"thread {self.name}"
+
+    def waits_on(self) -> Blocker | None:
+        """What it, or the processor that runs it, waits for."""
+        if self.blocked_on is None and self.cpu is not None:
+            return self.cpu.waits_on()
+        return self.blocked_on
+
+    def end(self) -> None:
+        """Tell whoever wants to know."""
+        if self.on_end is not None:
+            self.on_end()
+
+
+class RunQueue:
+    """The ready threads of one processor, in order of arrival."""
+
+    __slots__ = ("_ready", "_slice_began")
+
+    def __init__(self) -> None:
+        self._ready: deque[Thread] = deque()
+        self._slice_began = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Nobody is ready."""
+        return not self._ready
+
+    def put(self, thread: Thread) -> None:
+        """Add a ready thread at the end."""
+        self._ready.append(thread)
+
+    def take(self) -> Thread | None:
+        """The thread that is ready longest, if any."""
+        return self._ready.popleft() if self._ready else None
+
+    def slice_over(self, ticks: int) -> bool:
+        """The running thread has had its slice."""
+        return ticks - self._slice_began >= SLICE_TICKS
+
+    def new_slice(self, ticks: int) -> None:
+        """A slice begins."""
+        self._slice_began = ticks

@@ -1,0 +1,143 @@
+"""Global time: the order of an instant, barriers and alarms.
+
+Everything that happens at one instant happens in the order of (class, id), never
+in the order in which it was scheduled, because that order differs between the
+plain mode and running ahead:
+
+    barrier < user's own SimPy events < timer ticks (only when they are events)
+            < messages, by sender < processors, by id
+
+Invariant: a processor has at most one entry in SimPy's heap, its `Alarm`.
+A barrier (a sample, the end of the warm-up, the end of the run) sees what began
+before it and nothing that begins at its time or later; the next barrier bounds
+how far any processor may run ahead, so declare barriers before the run starts or
+from another barrier.
+"""
+
+from collections.abc import Callable, Generator
+from heapq import heappop, heappush
+from typing import TypeAlias, TypeVar
+
+import simpy
+from simpy.events import Event, EventPriority
+
+from coalsim.units import FOREVER, CpuId, Time
+
+T = TypeVar("T")
+Op: TypeAlias = Generator[Event, None, T]
+"""An operation that may wait; call it with `yield from`."""
+
+_SPAN = 1 << 20  # more identifiers than any class needs
+RANK_BARRIER = 0  # SimPy's URGENT: also process starts
+RANK_USER = 1  # SimPy's NORMAL: every event that a user's own SimPy code makes
+RANK_TICK = 2
+RANK_MESSAGE = RANK_TICK + _SPAN
+RANK_CPU = RANK_MESSAGE + _SPAN
+
+
+class Engine(simpy.Environment):
+    """SimPy's environment with the order of an instant and the barriers.
+
+    Args:
+        lookahead: shortest time from a synchronised send to its first visible
+            effect, over all mechanisms by which one processor changes another's
+            private state, in ps.  0 means that nobody may run ahead.
+        run_ahead: processors may run ahead of global time.
+        fast_paths: lock sections may be computed instead of played by events.
+        tick_events: every timer tick is an event of its own.
+    """
+
+    _now: Time  # SimPy's own attribute: hot paths read it without the property `now`
+
+    def __init__(
+        self,
+        *,
+        lookahead: Time = 0,
+        run_ahead: bool = True,
+        fast_paths: bool = True,
+        tick_events: bool = False,
+    ) -> None:
+        super().__init__(0)
+        if lookahead < 0:
+            raise ValueError("lookahead is a time from 0 up")
+        self.lookahead = lookahead
+        self.run_ahead = run_ahead and lookahead > 0
+        self.fast_paths = fast_paths
+        self.tick_events = tick_events
+        self.next_barrier: Time = FOREVER
+        self.events = 0  # heap entries served so far
+        self._barriers: list[Time] = []
+
+    def declare_barrier(self, at: Time, action: Callable[[], None]) -> None:
+        """Call `action` at time `at`, before anything else that happens then."""
+        if at < self._now:
+            raise ValueError(f"barrier at {at} ps lies in the past of {self._now} ps")
+        heappush(self._barriers, at)
+        self.next_barrier = self._barriers[0]
+
+        def reached(_: Event) -> None:
+            heappop(self._barriers)
+            self.next_barrier = self._barriers[0] if self._barriers else FOREVER
+            action()
+
+        self.post_event(at, RANK_BARRIER, reached)
+
+    def post_event(self, at: Time, rank: int, action: Callable[[Event], None]) -> Event:
+        """Put an entry of the given rank into the heap; `action` gets the event."""
+        event = Event(self)
+        event._ok, event._value = True, None
+        event.callbacks = [action]
+        self.schedule(event, EventPriority(rank), at - self._now)
+        return event
+
+    def run_to(self, end: Event) -> bool:
+        """Serve events until `end` has been served; False if the heap ran empty before.
+
+        This is `simpy.Environment.run` with `step` in line: one Python call less per event.
+        """
+        queue, pop, served = self._queue, heappop, 0
+        try:
+            while end.callbacks is not None:
+                if not queue:
+                    return False
+                now, _, _, event = pop(queue)
+                self._now = now  # type: ignore[assignment]
+                callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+                served += 1
+                for callback in callbacks:
+                    callback(event)
+                if not event._ok and not event.defused:
+                    raise event._value
+        finally:
+            self.events += served
+        return True
+
+
+class Alarm(Event):
+    """What a processor waits on; one per processor, armed again and again.
+
+    It is born triggered, so SimPy serves it like a timeout; its rank orders
+    processors that wake at one instant by their id.
+    """
+
+    def __init__(self, env: Engine, cpu: CpuId) -> None:
+        super().__init__(env)
+        self._ok, self._value = True, None
+        self.armed = False
+        self._rank = EventPriority(RANK_CPU + cpu)
+        self._queue = env._queue
+
+    def arm(self, at: Time) -> None:
+        """Wake the processor at time `at`.
+
+        `Environment.schedule` in line; the serial number that SimPy adds is not needed,
+        because no other entry has this rank.
+        """
+        assert not self.armed, "a processor has at most one entry in the heap"
+        self.armed = True
+        heappush(self._queue, (at, self._rank, 0, self))
+
+    def reset(self) -> None:
+        """Make ready for the next wait; on every resume, before anybody can arm it."""
+        self.armed = False
+        self.callbacks = []

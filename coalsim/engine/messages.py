@@ -1,0 +1,86 @@
+"""Messages between processors: one send to many targets, and its answers.
+
+A `Shot` is what one initiator sends at one time: what the handler costs on the
+target, how long its answer travels, and what it does there.  The initiator is
+woken once, by the answer that arrives last; for that one the shot keeps how the
+wait divides (flight, interrupts-off delay, queue of handlers, handler, way back).
+"""
+
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
+
+from coalsim.engine.runahead import Clocked
+from coalsim.units import CpuId, Time
+
+C = TypeVar("C", bound=Clocked)
+
+
+class Answer(NamedTuple):
+    """How one target's answer came about; times in ps."""
+
+    cpu: CpuId
+    flight: Time  # send to arrival
+    off_delay: Time  # arrival to the end of the target's interrupts-off section
+    queue: Time  # handlers that ran before
+    handler: Time
+    way_back: Time
+
+
+class Shot(Generic[C]):
+    """One send and the answers to it.
+
+    Args:
+        initiator: who waits for the answers, or None if nobody does.
+        sent: time of the send.
+        targets: number of answers to come.
+        cost: what the handler takes from each target, in ps.
+        effect: what the handler does to its processor's private state.
+        way_back: time from the end of a target's handler until the initiator sees its answer.
+    """
+
+    __slots__ = (
+        "cost",
+        "done",
+        "effect",
+        "initiator",
+        "last",
+        "left",
+        "sent",
+        "waiting_for",
+        "way_back",
+        "woken",
+    )
+
+    def __init__(
+        self,
+        initiator: C | None,
+        sent: Time,
+        targets: int,
+        cost: Time,
+        effect: Callable[[C], None],
+        way_back: Callable[[CpuId], Time],
+    ) -> None:
+        self.initiator = initiator
+        self.sent = sent
+        self.left = targets
+        self.cost = cost
+        self.effect = effect
+        self.way_back = way_back
+        self.done: Time = sent
+        self.last: Answer | None = None
+        self.woken = False  # the initiator waits for its alarm
+        self.waiting_for: dict[CpuId, C] = {}  # targets that have not answered
+
+    def answer(self, cpu: CpuId, arrived: Time, may_start: Time, started: Time, ended: Time) -> None:
+        """A target's handler ends at `ended`, which is known as soon as it is queued."""
+        back = self.way_back(cpu)
+        seen = ended + back
+        self.waiting_for.pop(cpu, None)
+        if self.last is None or (seen, -cpu) > (self.done, -self.last.cpu):
+            self.last = Answer(
+                cpu, arrived - self.sent, may_start - arrived, started - may_start, ended - started, back
+            )
+        self.done = max(self.done, seen)
+        self.left -= 1
+        if self.left == 0 and self.woken and self.initiator is not None:
+            self.initiator.alarm.arm(self.done)

@@ -1,0 +1,220 @@
+"""A processor's own clock, and how far it may run ahead of global time.
+
+`charge` moves the clock and never waits.  Before a look at private state (own
+magazine, own page list, own counters) comes `yield from cpu.look()`, which nearly
+always returns at once; before a look at anything another processor can touch
+comes `yield from cpu.sync()`, which waits until global time has caught up.
+
+A private look at own time p is allowed iff p == now or p < limit, where
+
+    hard  = min(now + lookahead, earliest message in flight to me, next barrier,
+                start of a handler that can still take further requests)
+    limit = hard while interrupts are off, else min(hard, own next tick)
+
+A sender enters its message into the target's inbox when it sends, so `hard`
+knows it; a message sent later arrives at now + lookahead or after.  Hence nobody
+can notice that the processor ran ahead: results equal those of the plain mode
+(`limit == now`) to the byte.
+
+Invariants: clock >= now and clock >= handler_until while running; the sum of
+`spent` is the clock (while waiting: the time at which the wait began plus what
+handlers have stolen since).
+Timer ticks cost no event: their times are known and only their own processor
+sees them, so they are taken when the clock passes them.
+"""
+
+from collections import defaultdict
+
+from coalsim.engine.clock import RANK_TICK, Alarm, Engine, Op
+from coalsim.units import FOREVER, CpuId, Time
+
+HANDLER = "handler"
+TICK = "tick"
+
+
+class Clocked:
+    """A clock that may run ahead, its timer ticks, and where its time went.
+
+    Args:
+        env: the engine.
+        cpu: the processor's id, which orders it within an instant.
+        tick_period: time between timer ticks in ps; 0 for no ticks.
+        tick_cost: what a tick takes from the processor, in ps.
+        first_tick: time of the first tick.
+    """
+
+    def __init__(
+        self, env: Engine, cpu: CpuId, *, tick_period: Time = 0, tick_cost: Time = 0, first_tick: Time = 0
+    ) -> None:
+        self.env = env
+        self.id = cpu
+        self.alarm = Alarm(env, cpu)
+        self.clock: Time = 0
+        self.limit: Time = 0  # private looks at clock < limit are allowed
+        self.hard: Time = 0  # the limit but for the own tick
+        self.spent: defaultdict[str, Time] = defaultdict(int)
+        self.tail: list[tuple[str, Time]] = []  # charges that end beyond `limit`: a barrier may cut them
+        self.inbox: list[Time] = []  # arrival times of messages in flight to here
+        self.join_until: Time = 0  # start of the latest handler that takes further requests
+        # interrupts
+        self.irq_depth = 0
+        self.off_until: Time = 0  # end of the latest computed section
+        self.handler_until: Time = 0
+        self.handler_tail: list[tuple[str, Time]] = []  # handlers that run back to back up to handler_until
+        self.waiting = False
+        self.wait_cause = ""
+        self.wait_began: Time = 0
+        self.stolen: Time = 0  # by handlers from the wait that goes on
+        self.time_stolen: Time = 0  # by handlers in all
+        # timer
+        self.tick_period = tick_period
+        self.tick_cost = tick_cost
+        self.next_tick: Time = (first_tick or tick_period) if tick_period else FOREVER
+        self.tick_pending = False
+        self.ticks = 0
+        self.ticks_lost = 0
+        self._tick_window: Time = -1  # off_until of the last computed section that had a tick
+        if env.tick_events and tick_period:
+            self._schedule_tick_event()
+
+    # -- time ---------------------------------------------------------------
+
+    def charge(self, cost: Time, cause: str) -> None:
+        """Move this processor's clock by `cost` ps, for `cause`.  Never waits."""
+        self.clock += cost
+        self.spent[cause] += cost
+        if self.clock > self.limit:
+            self.tail.append((cause, cost))
+
+    def move_time(self, source: str, target: str, amount: Time) -> None:
+        """Name another cause for time that has been accounted for."""
+        self.spent[source] -= amount
+        self.spent[target] += amount
+
+    def look(self) -> Op[None]:
+        """Before a look at private state: wait only if the clock has run too far ahead."""
+        while self.clock >= self.limit:
+            if self.clock < self.hard and not self.env.tick_events:
+                self.take_ticks(self.clock)
+                self.limit = self.hard if self.irq_depth else min(self.hard, self.next_tick)
+            elif self.clock > self.env._now:
+                yield from self.sync()
+            else:
+                break  # the plain mode: limit == now
+        if self.tail:
+            self.tail.clear()
+
+    def sync(self) -> Op[None]:
+        """Before a look at shared state: wait until global time is this processor's time."""
+        env, alarm = self.env, self.alarm
+        if self.next_tick <= env._now:
+            self.take_ticks(env._now)
+        while self.clock > env._now:  # a handler moves the clock: look again
+            alarm.arm(self.clock)
+            yield alarm
+            alarm.armed = False  # Alarm.reset, in line
+            alarm.callbacks = []
+            if self.next_tick <= env._now:
+                self.take_ticks(env._now)
+        if self.tail:
+            self.tail.clear()
+        self.new_limit()
+
+    def new_limit(self) -> None:
+        """Compute how far this processor may run ahead; at every resume."""
+        env = self.env
+        now = env._now
+        if not env.run_ahead:
+            self.hard = self.limit = now
+            return
+        hard = now + env.lookahead
+        if hard > env.next_barrier:
+            hard = env.next_barrier
+        if self.inbox:
+            hard = min(hard, *self.inbox)
+        if now < self.join_until < hard:
+            hard = self.join_until
+        self.hard = hard
+        self.limit = hard if self.irq_depth or hard < self.next_tick else self.next_tick
+
+    def wait(self, cause: str) -> Op[None]:
+        """Wait, synchronised, until somebody arms the alarm at least 1 ps later.
+
+        Handlers that run meanwhile overlap the wait: the clock afterwards is the
+        later of the wake-up and the end of the last handler.
+        """
+        assert self.clock == self.env._now, "wait needs sync before it"
+        began, self.stolen, self.waiting = self.clock, 0, True
+        self.wait_cause, self.wait_began = cause, began
+        yield self.alarm
+        self.alarm.reset()
+        self.take_ticks(self.env._now)
+        self.waiting = False
+        self.clock = max(self.env._now, self.handler_until)
+        self.spent[cause] += self.clock - began - self.stolen
+        self.new_limit()
+
+    def wait_until(self, at: Time, cause: str) -> Op[None]:
+        """Wait, synchronised, until global time `at`; in the past means not at all."""
+        if at > self.env._now:
+            self.alarm.arm(at)
+            yield from self.wait(cause)
+
+
+    # -- interrupts of the own timer ------------------------------------------
+
+    def take_ticks(self, until: Time) -> None:
+        """Take the timer ticks due at or before `until`, unless they are events."""
+        if self.env.tick_events:
+            return
+        while self.next_tick <= until:
+            due = self.next_tick
+            self.next_tick = due + self.tick_period
+            self._take_tick(due)
+
+    def _take_tick(self, due: Time) -> None:
+        if self.irq_depth:
+            if self.tick_pending:
+                self.ticks_lost += 1
+            else:
+                self.tick_pending = True
+                self.defer_tick(due)
+        elif due < self.off_until:
+            if self._tick_window == self.off_until:
+                self.ticks_lost += 1
+            else:
+                self._tick_window = self.off_until
+                self.run_tick(self.off_until)
+        else:
+            self.run_tick(due)
+
+    def run_tick(self, at: Time) -> None:
+        """Run the tick handler, not before `at`."""
+        self.ticks += 1
+        self.steal(at, self.tick_cost, TICK)
+
+    def steal(self, at: Time, cost: Time, cause: str) -> None:
+        """A handler takes `cost` from this processor, at `at` or after the handlers before it."""
+        if at > self.handler_until:
+            self.handler_until = at
+            self.handler_tail.clear()
+        self.handler_until += cost
+        self.handler_tail.append((cause, cost))
+        self.spent[cause] += cost
+        self.time_stolen += cost
+        if self.waiting:
+            self.stolen += cost
+        else:
+            self.clock += cost
+
+    def defer_tick(self, due: Time) -> None:
+        """Interrupts are off: keep the tick; `Cpu` keeps it in order with messages."""
+        raise AssertionError("a processor without interrupt control cannot turn them off")
+
+    def _schedule_tick_event(self) -> None:
+        def fired(_: object) -> None:
+            due, self.next_tick = self.next_tick, self.next_tick + self.tick_period
+            self._schedule_tick_event()
+            self._take_tick(due)
+
+        self.env.post_event(self.next_tick, RANK_TICK + self.id, fired)

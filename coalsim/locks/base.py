@@ -1,0 +1,229 @@
+"""What every spinlock shares: the interface, its use by events, and the statistics.
+
+    acquire(cpu, site)   spin until this processor has it
+    release(cpu)         give it up
+    section(cpu, body)   run a short body under it with interrupts off
+
+A policy is a subclass that says how to get in and how to pass on:
+
+    class MyLock(SpinLock):
+        def enter(self, cpu, ticket) -> Op[None]: ...   # set ticket.arrived, .granted ...
+        def leave(self, cpu) -> Op[None]: ...           # let the next one in
+
+`enter` begins and ends synchronised, swaps the lock word with `self.line.rmw(cpu)`
+and, if it must wait, ends when somebody has armed its alarm (`cpu.wait`).
+A `body` changes only what the lock guards and returns how long that takes; it gets
+the time of the grant and must not wait.  Policies with a constant hand-over
+override `section` with the short cut of `queued.py`.
+
+Invariant: at most one holder; `holder` is None iff the lock is free by events.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from coalsim.cpus.coherence import CacheLine
+from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.deadlock import Agent, check_for_deadlock
+from coalsim.engine.clock import Op
+from coalsim.engine.streams import Streams
+from coalsim.locks.lockdep import Held, LockClass, check_acquire, forget, note_irqs_off
+from coalsim.units import CpuId, Time
+
+NOBODY = CpuId(-1)
+
+Body = Callable[[Time], Time]
+"""What runs under a lock: gets the time of the grant, returns how long it holds."""
+
+
+Span: TypeAlias = tuple[Time, Time]
+"""When a lock was asked for and when it was released, in absolute ps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockSetup:
+    """What a lock needs from the system.
+
+    Args:
+        taking: instructions of taking a free lock, in ps.
+        releasing: instructions of releasing it, in ps.
+        pause: one spin-wait hint, in ps.
+        wake_up: what waking a sleeping thread takes from the waker, in ps.
+        wake_latency: from waking to running on an idle processor, in ps, at least 1.
+        tas_winner: who wins a test-and-set race: `random` or `nearest`.
+        streams: the run's random numbers.
+    """
+
+    taking: Time = 0
+    releasing: Time = 0
+    pause: Time = 1
+    wake_up: Time = 0
+    wake_latency: Time = 1
+    tas_winner: str = "random"
+    streams: Streams
+
+
+class Ticket:
+    """One processor's way through a lock."""
+
+    __slots__ = (
+        "ahead",
+        "arrived",
+        "body",
+        "contended",
+        "cpu",
+        "ends",
+        "granted",
+        "hold",
+        "last",
+        "longest",
+        "site",
+        "stolen",
+        "waiting",
+    )
+
+    def __init__(self, cpu: Cpu, site: str) -> None:
+        self.cpu = cpu
+        self.site = site
+        self.arrived: Time = 0  # its swap of the lock word was done
+        self.granted: Time = 0  # lock time at which it had the lock
+        self.contended = False
+        self.waiting = False  # it waits for its alarm
+        self.last = NOBODY  # the last holder when it came
+        self.stolen: Time = 0  # by handlers from its processor, up to the arrival
+        self.body: Body | None = None  # what runs under the lock, where that is known beforehand
+        self.longest: Time = 0  # no hold of that body is longer
+        self.hold: Time = 0  # its hold, once computed
+        self.ends: Time = 0  # its release, once computed
+        self.ahead = ""  # call site of whoever was right ahead
+
+
+class SpinLock:
+    """Base of all spinning policies.
+
+    Args:
+        lock_class: name, rank and statistics, shared by all instances.
+        name: of this instance.
+        setup: costs and random numbers.
+    """
+
+    def __init__(self, lock_class: LockClass, name: str, setup: LockSetup) -> None:
+        self.lock_class = lock_class
+        self.name = name
+        self.setup = setup
+        self.stat = lock_class.stat
+        self.line = CacheLine(name)
+        self.holder: Ticket | None = None
+        self.last = NOBODY  # the last processor that had it
+        self.line_cause = f"line:{lock_class.name}"
+        self.wait_cause = f"lock:{lock_class.name}:wait"
+        self.pass_cause = f"lock:{lock_class.name}:hand-over"
+        self.hold_cause = f"lock:{lock_class.name}:hold"
+
+    # -- to be written by a policy ------------------------------------------------
+
+    def enter(self, cpu: Cpu, ticket: Ticket) -> Op[None]:
+        """Get the lock; set the ticket's arrived, granted, contended and stolen."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to enter")
+
+    def leave(self, cpu: Cpu) -> Op[None]:
+        """Pass the lock on or leave it free."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to leave")
+
+    # -- for everybody ------------------------------------------------------------------
+
+    def acquire(self, cpu: Cpu, site: str) -> Op[None]:
+        """Spin until this processor has the lock; `site` names the caller in reports."""
+        if cpu.locks_held:
+            check_acquire(cpu, self, self.lock_class, site)
+        if cpu.irq_depth:
+            note_irqs_off(self.lock_class, site)
+        cpu.preempt_depth += 1
+        yield from cpu.sync()
+        ticket = Ticket(cpu, site)
+        ticket.last = self.last
+        cpu.blocked_on = self
+        yield from self.enter(cpu, ticket)
+        cpu.blocked_on = None
+        self.note_entered(ticket)
+        cpu.charge(self.setup.taking, self.hold_cause)
+
+    def release(self, cpu: Cpu) -> Op[None]:
+        """Give the lock up; only its holder may."""
+        cpu.charge(self.setup.releasing, self.hold_cause)
+        yield from cpu.sync()
+        forget(cpu, self, self.lock_class)
+        self.note_left(cpu)
+        yield from self.leave(cpu)
+        cpu.preempt_depth -= 1
+
+    def section(self, cpu: Cpu, body: Body, longest: Time, site: str) -> Op[Span]:
+        """Run `body` under the lock with interrupts off from before the arrival to the release.
+
+        Args:
+            cpu: the processor.
+            body: changes what the lock guards; gets the grant's time, returns the hold in ps.
+            longest: no hold is longer, in ps.
+            site: the caller's name in reports.
+
+        Returns:
+            When it asked and when it released: both are final, whatever interrupts come,
+            and lie before the next barrier, so an operation may be counted by them
+            without a look.
+        """
+        yield from cpu.sync()
+        asked = cpu.clock
+        yield from cpu.irq_off()
+        yield from self.acquire(cpu, site)
+        yield from cpu.sync()
+        cpu.charge(body(self.granted_at), self.hold_cause)
+        yield from self.release(cpu)
+        released = cpu.clock
+        yield from cpu.irq_on()
+        return asked, released
+
+    @property
+    def granted_at(self) -> Time:
+        """Lock time at which the holder got it."""
+        assert self.holder is not None
+        return self.holder.granted
+
+    # -- bookkeeping for policies ----------------------------------------------------------
+
+    def block(self, cpu: Cpu) -> Op[None]:
+        """Spin until another processor arms the alarm."""
+        check_for_deadlock(cpu)
+        yield from cpu.wait(self.wait_cause)
+
+    def note_entered(self, ticket: Ticket) -> None:
+        """The ticket's processor has the lock."""
+        self.holder = ticket
+        cpu = ticket.cpu
+        cpu.locks_held.append(Held(self, self.lock_class, ticket.site))
+        if ticket.contended:
+            wait = ticket.granted - ticket.arrived
+            usage = self.stat.usage(cpu.id, ticket.site)
+            usage.waited(wait, ticket.last != cpu.id, ticket.ahead)
+
+    def note_left(self, cpu: Cpu) -> None:
+        """The holder releases now."""
+        ticket = self.holder
+        assert ticket is not None
+        usage = self.stat.usage(cpu.id, ticket.site)
+        usage.held(cpu.clock - ticket.granted, self.last != cpu.id)
+        self.stat.stolen += cpu.time_stolen - ticket.stolen
+        self.last = cpu.id
+        self.holder = None
+
+    # -- for deadlock reports ------------------------------------------------------------
+
+    def blockers(self) -> Sequence[Agent]:
+        """The holder."""
+        return [self.holder.cpu] if self.holder is not None else []
+
+    def describe(self) -> str:
+        """Which lock, and who has it."""
+        if self.holder is None:
+            return f"lock {self.name} (nobody holds it: it was never passed on)"
+        return f"lock {self.name} (held by CPU {self.holder.cpu.id} since {self.holder.site})"

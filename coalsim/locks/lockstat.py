@@ -1,0 +1,197 @@
+"""Lock statistics, as the kernel's own lock_stat keeps them.
+
+One `LockStat` per lock class; all instances of the class (the zone locks of all
+nodes, say) share it.  Times are lock time: waittime runs from the arrival (the
+swap of the lock word is done) to the grant, holdtime from grant to release, with
+handlers that ran meanwhile; `stolen` is their share, so that lock time minus
+stolen time is processor time.
+
+Only sums, minima, maxima and counts are kept, so the order of recording, which
+differs between the engine's modes, cannot show.
+A bounce involved another processor than the last holder.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from coalsim.units import CpuId, Time
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteRow:
+    """One call site that waited for a lock; times in ps."""
+
+    site: str
+    contentions: int
+    wait_total: Time
+    wait_max: Time
+    wait_min: Time
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockRow:
+    """One lock class, all its instances; times in ps of lock time.
+
+    `type` is perf's word for it.  Minima are those of non-zero times, 0 if there are none.
+    """
+
+    name: str
+    type: str
+    con_bounces: int
+    contentions: int
+    waittime_min: Time
+    waittime_max: Time
+    waittime_total: Time
+    acq_bounces: int
+    acquisitions: int
+    holdtime_min: Time
+    holdtime_max: Time
+    holdtime_total: Time
+    stolen: Time
+    waiters: tuple[SiteRow, ...]
+    holders: tuple[tuple[str, int], ...]
+
+
+class Usage:
+    """How one processor used locks of a class from one call site.
+
+    Written in the middle of every lock section, so it is one object and one call.
+    """
+
+    __slots__ = (
+        "acq_bounces",
+        "acquisitions",
+        "ahead",
+        "con_bounces",
+        "contentions",
+        "hold_max",
+        "hold_min",
+        "hold_total",
+        "wait_max",
+        "wait_min",
+        "wait_total",
+    )
+
+    def __init__(self) -> None:
+        self.contentions = self.con_bounces = 0
+        self.wait_total: Time = 0
+        self.wait_max: Time = 0
+        self.wait_min: Time = 0  # shortest non-zero wait, 0: none yet
+        self.acquisitions = self.acq_bounces = 0
+        self.hold_total: Time = 0
+        self.hold_max: Time = 0
+        self.hold_min: Time = 0
+        self.ahead: dict[str, int] = {}  # call site right ahead in the queue -> how often
+
+    def waited(self, wait: Time, bounced: bool, ahead: str) -> None:
+        """A contended acquisition: `wait` ps from arrival to grant, behind the call site `ahead`."""
+        self.contentions += 1
+        if bounced:
+            self.con_bounces += 1
+        self.wait_total += wait
+        if wait > self.wait_max:
+            self.wait_max = wait
+        if wait < self.wait_min or not self.wait_min:
+            self.wait_min = wait
+        counts = self.ahead
+        if ahead in counts:
+            counts[ahead] += 1
+        else:
+            counts[ahead] = 1
+
+    def held(self, hold: Time, bounced: bool) -> None:
+        """An acquisition that is over, `hold` ps from grant to release."""
+        self.acquisitions += 1
+        if bounced:
+            self.acq_bounces += 1
+        self.hold_total += hold
+        if hold > self.hold_max:
+            self.hold_max = hold
+        if hold < self.hold_min or not self.hold_min:
+            self.hold_min = hold
+
+
+def _least(values: Iterable[Time]) -> Time:
+    """The smallest non-zero value, 0 if there is none."""
+    return min((value for value in values if value), default=0)
+
+
+class LockStat:
+    """The counters of one lock class.
+
+    Args:
+        name: of the class, as in lock_stat.
+        type: perf's word: spinlock, mutex, rwsem:R, rwsem:W.
+    """
+
+    def __init__(self, name: str, type: str) -> None:
+        self.name = name
+        self.type = type
+        self.stolen: Time = 0
+        self._sites: dict[str, dict[CpuId, Usage]] = {}
+
+    def usage(self, cpu: CpuId, site: str) -> Usage:
+        """What `cpu` did from `site`, to be written to."""
+        site_usage = self._sites.get(site)
+        if site_usage is None:
+            site_usage = self._sites[site] = {}
+        usage = site_usage.get(cpu)
+        if usage is None:
+            usage = site_usage[cpu] = Usage()
+        return usage
+
+    def row(self) -> LockRow:
+        """A frozen snapshot."""
+        every = [usage for by_cpu in self._sites.values() for usage in by_cpu.values()]
+        holders: dict[str, int] = {}
+        for usage in every:
+            for site, count in usage.ahead.items():
+                holders[site] = holders.get(site, 0) + count
+        waiters = [self._site_row(site) for site in self._sites]
+        return LockRow(
+            name=self.name,
+            type=self.type,
+            con_bounces=sum(usage.con_bounces for usage in every),
+            contentions=sum(usage.contentions for usage in every),
+            waittime_min=_least(usage.wait_min for usage in every),
+            waittime_max=max((usage.wait_max for usage in every), default=0),
+            waittime_total=sum(usage.wait_total for usage in every),
+            acq_bounces=sum(usage.acq_bounces for usage in every),
+            acquisitions=sum(usage.acquisitions for usage in every),
+            holdtime_min=_least(usage.hold_min for usage in every),
+            holdtime_max=max((usage.hold_max for usage in every), default=0),
+            holdtime_total=sum(usage.hold_total for usage in every),
+            stolen=self.stolen,
+            waiters=tuple(
+                sorted(
+                    (row for row in waiters if row.contentions), key=lambda row: (-row.wait_total, row.site)
+                )
+            ),
+            holders=tuple(sorted(holders.items(), key=lambda pair: (-pair[1], pair[0]))),
+        )
+
+    def _site_row(self, site: str) -> SiteRow:
+        users = self._sites[site].values()
+        return SiteRow(
+            site=site,
+            contentions=sum(usage.contentions for usage in users),
+            wait_total=sum(usage.wait_total for usage in users),
+            wait_max=max(usage.wait_max for usage in users),
+            wait_min=_least(usage.wait_min for usage in users),
+        )
+
+    def waits_by_cpu(self) -> dict[CpuId, SiteRow]:
+        """The waits of each processor that waited, by id; `site` is empty."""
+        cpus = sorted({cpu: None for by_cpu in self._sites.values() for cpu in by_cpu})
+        found: dict[CpuId, SiteRow] = {}
+        for cpu in cpus:
+            users = [by_cpu[cpu] for by_cpu in self._sites.values() if cpu in by_cpu]
+            if any(usage.contentions for usage in users):
+                found[cpu] = SiteRow(
+                    site="",
+                    contentions=sum(usage.contentions for usage in users),
+                    wait_total=sum(usage.wait_total for usage in users),
+                    wait_max=max(usage.wait_max for usage in users),
+                    wait_min=_least(usage.wait_min for usage in users),
+                )
+        return found

@@ -1,0 +1,1 @@
+"""The kernel's memory manager: page frames below (`phys`), objects above (`kmem`)."""

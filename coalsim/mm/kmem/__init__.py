@@ -1,0 +1,1 @@
+"""Kernel objects: slabs of equal objects and the per-CPU caches in front of them."""

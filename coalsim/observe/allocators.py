@@ -1,0 +1,155 @@
+"""Tables of what the allocators did: magazines, page lists, placement, fragmentation, remote frees.
+
+They have no counterpart in /proc, so they are plain tables of our own, one subject
+each, made from the `memory` part of the result document alone.
+"""
+
+from collections.abc import Sequence
+
+from coalsim.observe import numbers
+from coalsim.observe.memory_document import (
+    Count,
+    Fragmentation,
+    MagazineRow,
+    MemoryBytes,
+    NumaRow,
+    PageListRow,
+    RemoteFrees,
+)
+from coalsim.observe.tables import Table, columns
+from coalsim.units import format_size
+
+_NUMA = ("numa_hit", "numa_miss", "numa_foreign", "numa_interleave", "numa_local", "numa_other")
+
+
+def magazine_table(rows: Sequence[MagazineRow]) -> Table:
+    """Hit rates and depot traffic of each cache; caches that were never used are left out."""
+    cells = []
+    for row in rows:
+        if row["allocs"] or row["frees"]:
+            counts = (row["depot_allocs"], row["depot_frees"], row["slab_allocs"], row["slab_frees"])
+            cells.append(
+                (
+                    row["cache"],
+                    numbers.count(row["rounds"]),
+                    numbers.count(row["allocs"]),
+                    numbers.share(row["alloc_hits"], row["allocs"]),
+                    numbers.count(row["frees"]),
+                    numbers.share(row["free_hits"], row["frees"]),
+                    *(numbers.count(count) for count in counts),
+                    numbers.count(row["contended"]),
+                    numbers.count(row["resizes"]),
+                )
+            )
+    return Table(
+        columns(
+            "cache rounds allocs hit% frees hit% depot-allocs depot-frees slab-allocs slab-frees "
+            "contended resizes"
+        ),
+        tuple(cells),
+        title="per-CPU magazines (a hit needs neither depot nor slab)",
+    )
+
+
+def page_list_table(rows: Sequence[PageListRow]) -> Table:
+    """Hit rates of the per-CPU page lists and their trips to the zone."""
+    cells = [
+        (
+            f"{row['node']}/{row['zone']}",
+            numbers.count(row["allocs"]),
+            numbers.share(row["alloc_hits"], row["allocs"]),
+            numbers.count(row["frees"]),
+            numbers.share(row["free_hits"], row["frees"]),
+            numbers.count(row["refills"]),
+            _each(row["refill_pages"], row["refills"]),
+            numbers.count(row["drains"]),
+            _each(row["drain_pages"], row["drains"]),
+        )
+        for row in rows
+        if row["allocs"] or row["frees"] or row["refills"] or row["drains"]
+    ]
+    return Table(
+        columns("node/zone allocs hit% frees hit% refills pages/refill drains pages/drain"),
+        tuple(cells),
+        title="per-CPU page lists (a hit needs no zone lock)",
+    )
+
+
+def _each(pages: Count, trips: Count) -> str:
+    return f"{pages / trips:.1f}" if trips else "-"
+
+
+def numa_table(rows: Sequence[NumaRow]) -> Table:
+    """The NUMA counters of /proc/vmstat, in all and for each node."""
+    by_name = {
+        "numa_hit": [row["numa_hit"] for row in rows],
+        "numa_miss": [row["numa_miss"] for row in rows],
+        "numa_foreign": [row["numa_foreign"] for row in rows],
+        "numa_interleave": [row["numa_interleave"] for row in rows],
+        "numa_local": [row["numa_local"] for row in rows],
+        "numa_other": [row["numa_other"] for row in rows],
+    }
+    heads = "counter total " + " ".join(f"node{row['node']}" for row in rows)
+    cells = [
+        (name, numbers.count(sum(counts)), *(numbers.count(count) for count in counts))
+        for name, counts in by_name.items()
+    ]
+    return Table(columns(heads), tuple(cells), title="pages by placement (names of /proc/vmstat)")
+
+
+def fragmentation_table(waste: Fragmentation) -> Table:
+    """What rounding up to a size class or to a power of two of pages costs."""
+    cells = []
+    for what, rounded in (("objects", waste.get("objects")), ("pages", waste.get("pages"))):
+        if rounded is not None:
+            lost = rounded["allocated"] - rounded["requested"]
+            cells.append(
+                (
+                    what,
+                    numbers.count(rounded["requested"]),
+                    numbers.count(rounded["allocated"]),
+                    numbers.count(lost),
+                    numbers.share(lost, rounded["allocated"]),
+                )
+            )
+    return Table(
+        columns("of requested-bytes allocated-bytes lost-bytes lost%"),
+        tuple(cells),
+        title="internal fragmentation (all allocations)",
+    )
+
+
+def remote_free_table(frees: RemoteFrees) -> Table:
+    """Frees on a CPU of another node than the memory's."""
+    cells = tuple(
+        (what, numbers.count(total), numbers.count(remote), numbers.share(remote, total))
+        for what, total, remote in (
+            ("objects", frees["objects"], frees["objects_remote"]),
+            ("pages", frees["pages"], frees["pages_remote"]),
+        )
+    )
+    return Table(columns("of frees remote remote%"), cells, title="remote frees (memory of another node)")
+
+
+def bytes_table(memory: MemoryBytes) -> Table:
+    """Where all memory is; parts of `used` are marked by the slash."""
+    parts: list[tuple[str, Count]] = [("free", memory["free"]), ("used", memory["used"])]
+    parts += [("used/slab", memory["slab"])] if "slab" in memory else []
+    parts += [("used/kernel", memory["kernel"])] if "kernel" in memory else []
+    parts += [("per-CPU lists", memory["percpu"]), ("reserved", memory["reserved"])]
+    total = memory["total"]
+    cells = [
+        (what.replace(" ", "-"), numbers.count(size), numbers.share(size, total)) for what, size in parts
+    ]
+    cells.append(("total", numbers.count(total), numbers.share(total, total)))
+    return Table(
+        columns("where bytes share%"), tuple(cells), title=f"memory, {format_size(total)} in all", totals=1
+    )
+
+
+def conservation_faults(memory: MemoryBytes) -> list[str]:
+    """What is wrong with the sum of the parts, in words; nothing is, in a run that lost no memory."""
+    parts = memory["free"] + memory["used"] + memory["percpu"] + memory["reserved"]
+    if parts == memory["total"]:
+        return []
+    return [f"free + used + percpu + reserved = {parts}, not total = {memory['total']}"]

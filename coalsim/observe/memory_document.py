@@ -1,0 +1,141 @@
+"""The `memory` part of the result document: what the allocators hold and did, at the end of a run.
+
+Sizes are bytes; the counts of an allocator are over the whole run, all CPUs together.
+Parts that a kernel does not have (magazines under SLUB, say) are left out.
+"""
+
+from typing import NotRequired, TypeAlias, TypedDict
+
+Count: TypeAlias = int | float
+"""Whole in one run; as a mean over replications it may have a fraction."""
+
+
+class BuddyRow(TypedDict):
+    """Free blocks of one zone; `free_blocks[order]`, from order 0 to the maximum order."""
+
+    node: int
+    zone: str
+    free_blocks: list[Count]
+
+
+class SlabRow(TypedDict):
+    """One cache, with the columns of slabinfo 2.1.
+
+    `limit` and `batchcount` are rounds per magazine or sheaf and rounds moved at
+    once; 0 where the cache has none, as SLUB prints.
+    """
+
+    name: str
+    active_objs: Count
+    num_objs: Count
+    objsize: int
+    objperslab: int
+    pagesperslab: int
+    active_slabs: Count
+    num_slabs: Count
+    limit: Count
+    batchcount: Count
+
+
+class MagazineRow(TypedDict):
+    """The per-CPU magazines of one cache, all CPUs together.
+
+    A hit was served by the CPU's own two magazines.  The rest went to the depot for
+    an exchange, and what the depot could not serve went on to the slabs:
+    allocs = alloc_hits + depot_allocs + slab_allocs, and frees likewise.
+    """
+
+    cache: str
+    rounds: Count  # of a magazine, at the end of the run
+    allocs: Count
+    alloc_hits: Count
+    depot_allocs: Count
+    slab_allocs: Count
+    frees: Count
+    free_hits: Count
+    depot_frees: Count
+    slab_frees: Count
+    contended: Count  # waits for the depot's lock
+    resizes: Count
+
+
+class PageListRow(TypedDict):
+    """The per-CPU page lists of one zone, all CPUs together.
+
+    `allocs` and `frees` are calls that the lists may serve; a hit did not go to the
+    zone.  A refill or drain is one trip to the zone, which moves `..._pages` frames.
+    """
+
+    node: int
+    zone: str
+    allocs: Count
+    alloc_hits: Count
+    frees: Count
+    free_hits: Count
+    refills: Count
+    refill_pages: Count
+    drains: Count
+    drain_pages: Count
+
+
+class NumaRow(TypedDict):
+    """Where one node's pages went, under the names of /proc/vmstat."""
+
+    node: int
+    numa_hit: Count  # wanted here and got here
+    numa_miss: Count  # wanted elsewhere and got here
+    numa_foreign: Count  # wanted here and got elsewhere
+    numa_interleave: Count  # interleaved and got here as wanted
+    numa_local: Count  # got here by a CPU of this node
+    numa_other: Count  # got here by a CPU of another node
+
+
+class Rounded(TypedDict):
+    """What callers asked for and what they were given, in bytes, over all allocations."""
+
+    requested: Count
+    allocated: Count
+
+
+class Fragmentation(TypedDict):
+    """Internal fragmentation; the external indices follow from `buddyinfo`."""
+
+    objects: NotRequired[Rounded]
+    pages: NotRequired[Rounded]
+
+
+class RemoteFrees(TypedDict):
+    """Frees on a CPU of another node than the memory's, and all frees."""
+
+    objects: Count
+    objects_remote: Count
+    pages: Count
+    pages_remote: Count
+
+
+class MemoryBytes(TypedDict):
+    """Where all memory is at the end of a run: total = free + used + percpu + reserved.
+
+    `slab` and `kernel` are parts of `used`.
+    """
+
+    total: int
+    free: Count
+    used: Count
+    percpu: Count  # in per-CPU page lists
+    reserved: Count
+    slab: NotRequired[Count]
+    kernel: NotRequired[Count]
+
+
+class Memory(TypedDict, total=False):
+    """The allocators at the end of a run; a run without allocators leaves this out."""
+
+    bytes: MemoryBytes
+    buddyinfo: list[BuddyRow]
+    slabinfo: list[SlabRow]
+    magazines: list[MagazineRow]
+    pagelists: list[PageListRow]
+    fragmentation: Fragmentation
+    numa: list[NumaRow]
+    remote_frees: RemoteFrees

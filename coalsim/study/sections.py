@@ -1,0 +1,109 @@
+"""Sections: the tables of a study file that are the same for every study.
+
+Also the words in which a mistake inside a table is explained, whichever model
+found it.
+
+Invariant: a section that exists holds values that can be used as they are.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic_core import ErrorDetails
+
+from coalsim.profiles.reading import TRUTH
+from coalsim.study.document import show
+from coalsim.units import Time, parse_time
+
+
+def _time(value: object) -> Time:
+    if value in (0, "0") and not isinstance(value, bool):
+        return 0
+    if not isinstance(value, str):
+        raise ValueError("no time unit; write it as text, like 2ms")
+    return parse_time(value)
+
+
+def _flag(value: object) -> bool:
+    text = show(value).lower()
+    if text not in TRUTH:
+        raise ValueError("not a truth value; write true or false, 1 or 0")
+    return TRUTH[text]
+
+
+TimeText = Annotated[Time, BeforeValidator(_time), PlainSerializer(lambda time: f"{time}ps")]
+"""A pydantic field that reads ``2ms`` into picoseconds, and writes itself so that it can be read again."""
+Flag = Annotated[bool, BeforeValidator(_flag)]
+"""A pydantic field that reads 0, 1, true, false, on, off."""
+
+
+class Section(BaseModel):
+    """A table of a study file: refuses keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StudySection(Section):
+    """[study]: what is asked, in words."""
+
+    name: str = ""
+    title: str = ""
+    question: str = ""
+
+
+class EngineSection(Section):
+    """[engine]: which paths the engine takes; the results are the same."""
+
+    run_ahead: Flag = True
+    """Processors run ahead of global time where that cannot be seen."""
+    fast_paths: Flag = True
+    """Lock sections are computed in one event where that cannot be seen."""
+    tick_events: Flag = False
+    """Every timer tick is an event of its own."""
+
+
+class RunSection(Section):
+    """[run]: how long, how often, from which seed."""
+
+    duration: TimeText = 0
+    """Simulated time; 0 = until the workload ends by itself."""
+    warmup: TimeText = 0
+    """Simulated time before counting begins."""
+    replications: Annotated[int, Field(ge=1, le=100_000)] = 1
+    seed: Annotated[int, Field(ge=0, lt=1 << 64)] = 1
+    sample_every: TimeText = 0
+    """Simulated time between samples; 0 = none."""
+
+
+def explained(detail: ErrorDetails) -> tuple[str, str]:
+    """What is wrong and what to do, in our words."""
+    kind = detail["type"]
+    limits = detail.get("ctx", {})
+    if kind == "value_error":
+        message, _, remedy = str(limits["error"]).partition("; ")
+        return message, remedy or "correct the value"
+    for prefix, words in _WORDS:
+        if kind.startswith(prefix):
+            return words({key: show(value) for key, value in limits.items()})
+    return detail["msg"][:1].lower() + detail["msg"][1:], "correct the value"
+
+
+_Words = Callable[[Mapping[str, str]], tuple[str, str]]
+_WORDS: tuple[tuple[str, _Words], ...] = (
+    ("missing", lambda _: ("missing", "add it")),
+    ("extra_forbidden", lambda _: ("no such key", "remove it")),
+    ("literal_error", lambda limits: ("no such choice", f"use one of {limits['expected']}")),
+    ("greater_than_equal", lambda limits: ("too small", f"give a number from {limits['ge']} up")),
+    ("greater_than", lambda limits: ("too small", f"give a number above {limits['gt']}")),
+    ("less_than_equal", lambda limits: ("too large", f"give a number up to {limits['le']}")),
+    ("less_than", lambda limits: ("too large", f"give a number below {limits['lt']}")),
+    ("int_", lambda _: ("not a whole number", "write it like 4")),
+    ("float_", lambda _: ("not a number", "write it like 0.5")),
+    ("bool_", lambda _: ("not a truth value", "write true or false")),
+    ("string_", lambda _: ("not a text", "put it in quotes")),
+    ("list_", lambda _: ("not a list", "write it like [1, 2]")),
+    ("tuple_", lambda _: ("not a list", "write it like [1, 2]")),
+    ("dict_", lambda _: ("not a table", "give keys and values")),
+    ("model_", lambda _: ("not a table", "give keys and values")),
+)

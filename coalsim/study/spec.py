@@ -1,0 +1,249 @@
+"""StudySpec: what a study asks for, checked.
+
+    [study]     name, question, title
+    machine =   "name", or [machine] with a name and keys to change
+    [kernel]    profile, any switch, and [kernel.cost]
+    [workload]  kind, and the parameters of that kind
+    [engine]    run_ahead, fast_paths, tick_events
+    [run]       duration, warmup, replications, seed, sample_every
+
+Sections are checked one by one, so that all mistakes are found in one go; each
+names file and line, or the option, and what to do.  Nothing is built here.
+
+Invariant: a `StudySpec` that exists names a kernel that exists and parameters
+that its workload accepts.  Whether machine and lock exist is said when they are
+built, with `StudySpec.asked` for the place.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from coalsim.errors import ConfigError, Problem
+from coalsim.plugins import Asked, require_trust
+from coalsim.profiles import DEFAULT_PROFILE, KernelProfile, load_profile
+from coalsim.study.document import Document, show
+from coalsim.study.sections import EngineSection, RunSection, StudySection, explained
+
+DEFAULT_MACHINE = "coal"
+SECTIONS = ("study", "machine", "kernel", "workload", "engine", "run")
+CLASS_KEYS = {"kernel.lock": "lock", "kernel.placement": "placement policy"}
+"""Keys whose value may name a class by file or module."""
+
+S = TypeVar("S", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """A study, checked.
+
+    `machine_changes` are dotted keys with values as text; `workload` is the
+    parameter model of its kind.
+    """
+
+    name: str
+    title: str
+    question: str
+    machine: str
+    machine_changes: Mapping[str, str]
+    kernel: KernelProfile
+    workload_kind: str
+    workload: BaseModel
+    engine: EngineSection
+    run: RunSection
+    document: Document
+    trust: bool
+
+    def asked(self, key: str) -> Asked:
+        """Where a key was given and whether it may load code, for whoever looks a class up."""
+        return self.document.asked(key, trust=self.trust)
+
+    def located(self, problem: Problem) -> Problem:
+        """A mistake that a builder found at one of our keys, with the place where the key was given."""
+        if problem.where or not problem.key:
+            return problem
+        return self.document.problem(problem.key, problem.message, problem.remedy, problem.value)
+
+    def resolved(self) -> dict[str, object]:
+        """Everything that was decided, defaults included: as JSON it is a study file that asks the same."""
+        return {
+            "study": {"name": self.name, "title": self.title, "question": self.question},
+            "machine": {"name": self.machine, **self.machine_changes},
+            "kernel": {
+                "profile": self.kernel.name,
+                **self.kernel.switches_as_text(),
+                "cost": {key: f"{cost.value} {cost.unit}" for key, cost in self.kernel.parameters()},
+            },
+            "workload": {"kind": self.workload_kind, **self.workload.model_dump(mode="json")},
+            "engine": self.engine.model_dump(),
+            "run": self.run.model_dump(),
+        }
+
+
+def parse_spec(
+    document: Document,
+    *,
+    workloads: Mapping[str, type[BaseModel]],
+    trust: bool = False,
+    default_profile: str = DEFAULT_PROFILE,
+) -> StudySpec:
+    """Check a study.
+
+    Args:
+        document: the study with its settings.
+        workloads: the parameter model of each kind of workload.
+        trust: whether the study file may name classes by file or module.
+        default_profile: the kernel where the study names none.
+
+    Raises:
+        ConfigError: all mistakes.
+    """
+    reader = _Reader(document)
+    reader.refuse_unknown("", document.raw, SECTIONS)
+    study = reader.section("study", StudySection)
+    machine, changes = reader.machine()
+    kernel = reader.kernel(default_profile)
+    kind, workload = reader.workload(workloads)
+    engine = reader.section("engine", EngineSection)
+    run = reader.section("run", RunSection)
+    reader.trust(trust)
+    if reader.problems or not (study and kernel and workload and engine and run):
+        raise ConfigError(reader.problems)
+    return StudySpec(
+        name=study.name,
+        title=study.title,
+        question=study.question,
+        machine=machine,
+        machine_changes=changes,
+        kernel=kernel,
+        workload_kind=kind,
+        workload=workload,
+        engine=engine,
+        run=run,
+        document=document,
+        trust=trust,
+    )
+
+
+class _Reader:
+    """Reads a document section by section and keeps every mistake."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.problems: list[Problem] = []
+
+    def refuse(self, key: str, message: str, remedy: str, value: object = "") -> None:
+        """Note a mistake."""
+        self.problems.append(self.document.problem(key, message, remedy, value))
+
+    def refuse_again(self, error: ConfigError) -> None:
+        """Note mistakes that were found further down, with their place."""
+        for problem in error.problems:
+            self.refuse(problem.key, problem.message, problem.remedy, problem.value)
+
+    def refuse_unknown(self, table: str, given: Mapping[str, object], known: tuple[str, ...]) -> None:
+        """Note every key of a table that is not known, with the one that was probably meant."""
+        for key in given:
+            if key not in known:
+                self.refuse(f"{table}.{key}" if table else key, "no such key", _did_you_mean(key, known))
+
+    def table(self, key: str) -> dict[str, object] | None:
+        """A section's raw values; empty if it is absent, None (noted) if it is no table."""
+        raw = self.document.raw.get(key, {})
+        if isinstance(raw, dict):
+            return raw
+        self.refuse(key, "not a table", f"write [{key}] and its keys below", raw)
+        return None
+
+    def section(self, key: str, model: type[S]) -> S | None:
+        """A section that is a model by itself."""
+        raw = self.table(key)
+        return None if raw is None else self.model(key, raw, model)
+
+    def model(self, key: str, raw: Mapping[str, object], model: type[S]) -> S | None:
+        """A table checked by its model; None if there are mistakes, which are noted."""
+        known = tuple(model.model_fields)
+        self.refuse_unknown(key, raw, known)
+        try:
+            return model.model_validate({name: raw[name] for name in raw if name in known})
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                path = ".".join([key, *map(str, detail["loc"])])
+                message, remedy = explained(detail)
+                value = "" if detail["type"] == "missing" else detail["input"]
+                self.refuse(path, message, remedy, value)
+            return None
+
+    def machine(self) -> tuple[str, dict[str, str]]:
+        """The machine's name, and the keys of it to change."""
+        raw = self.document.raw.get("machine", DEFAULT_MACHINE)
+        if isinstance(raw, str):
+            return raw, {}
+        if not isinstance(raw, dict):
+            self.refuse("machine", "neither a name nor a table", 'write machine = "coal"', raw)
+            return DEFAULT_MACHINE, {}
+        name = raw.get("name", DEFAULT_MACHINE)
+        if not isinstance(name, str):
+            self.refuse("machine.name", "not a name", 'write name = "coal"', name)
+        changes = dict(_flattened({key: item for key, item in raw.items() if key != "name"}))
+        return str(name), changes
+
+    def kernel(self, default_profile: str) -> KernelProfile | None:
+        """The kernel's profile with the switches and costs that the study changes."""
+        raw = self.table("kernel")
+        if raw is None:
+            return None
+        changes = dict(_flattened({key: item for key, item in raw.items() if key != "profile"}))
+        profile = load_profile(default_profile)  # checks the other keys if the study's own does not exist
+        before = len(self.problems)
+        try:
+            profile = load_profile(show(raw.get("profile", default_profile)))
+        except ConfigError as error:
+            self.refuse_again(error)
+        try:
+            profile = profile.with_overrides(changes)
+        except ConfigError as error:
+            self.refuse_again(error)
+        return profile if len(self.problems) == before else None
+
+    def workload(self, workloads: Mapping[str, type[BaseModel]]) -> tuple[str, BaseModel | None]:
+        """The workload's kind and parameters."""
+        raw = self.table("workload")
+        if raw is None:
+            return "", None
+        kind = raw.get("kind")
+        if not isinstance(kind, str) or kind not in workloads:
+            message = "missing" if kind is None else "no such workload"
+            self.refuse("workload.kind", message, _did_you_mean(show(kind), tuple(workloads)), kind or "")
+            return "", None
+        parameters = {key: item for key, item in raw.items() if key != "kind"}
+        return kind, self.model("workload", parameters, workloads[kind])
+
+    def trust(self, trust: bool) -> None:
+        """Note every class that a file names and that may not be loaded."""
+        for key, kind in CLASS_KEYS.items():
+            table, _, name = key.partition(".")
+            section = self.document.raw.get(table)
+            value = section.get(name) if isinstance(section, dict) else None
+            if isinstance(value, str):
+                try:
+                    require_trust(value, kind, self.document.asked(key, trust=trust))
+                except ConfigError as error:
+                    self.problems.extend(error.problems)
+
+
+def _flattened(raw: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every value of a tree under its dotted key, as text."""
+    for key, item in raw.items():
+        if isinstance(item, dict):
+            yield from _flattened(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", show(item)
+
+
+def _did_you_mean(word: str, known: tuple[str, ...]) -> str:
+    near = get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"use one of {', '.join(known)}"

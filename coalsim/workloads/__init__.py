@@ -1,0 +1,1 @@
+"""Loads for the simulated kernel: synthetic ones and replays of recorded traces."""

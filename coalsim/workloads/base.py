@@ -1,0 +1,168 @@
+"""What a load is: threads on processors, and a meter that counts their operations.
+
+A load gets a `Host` (the running system, as far as loads may see it), puts threads
+on its processors and counts operations on the meter.  A thread is a generator:
+
+    def worker(host, cpu) -> Op[None]:
+        meter = host.meter.cpu(cpu.id)
+        while True:
+            if cpu.clock >= cpu.limit:        # a look, with its test in line
+                yield from cpu.look()
+            began = cpu.clock
+            address = yield from host.memory.kmalloc(cpu, 64, "worker")
+            yield from host.memory.kfree(cpu, address, "worker")
+            if cpu.clock >= cpu.limit:        # counting an operation is a look
+                yield from cpu.look()
+            meter.done(cpu.clock - began)
+
+The clock is read after a look only, because a handler may still move it.
+Locking: a meter is private to its processor; it is read and reset at barriers.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.engine.clock import Engine, Op
+from coalsim.engine.streams import Streams
+from coalsim.locks.base import SpinLock
+from coalsim.units import CpuId, NodeId, Pfn, Time
+
+
+class Recorder(Protocol):
+    """Where latencies go: a histogram."""
+
+    def record(self, value: int) -> None:
+        """Count one value."""
+
+
+class Memory(Protocol):
+    """The memory manager as loads see it; `site` names the call site in reports.
+
+    Failure is a value: address 0, frame -1.
+    """
+
+    def kmalloc(self, cpu: Cpu, size: int, site: str) -> Op[int]:
+        """The address of `size` bytes, or 0."""
+
+    def kfree(self, cpu: Cpu, address: int, site: str) -> Op[None]:
+        """Give it back; address 0 is legal and free."""
+
+    def kmalloc_size(self, address: int) -> int:
+        """Bytes usable at an address that kmalloc returned."""
+
+    def cache(self, name: str, size: int) -> int:
+        """The handle of the object cache of that name, made at the first call."""
+
+    def cache_alloc(self, cpu: Cpu, cache: int, site: str) -> Op[int]:
+        """The address of an object of a cache, or 0."""
+
+    def cache_free(self, cpu: Cpu, cache: int, address: int, site: str) -> Op[None]:
+        """Give an object back to its cache."""
+
+    def alloc_pages(self, cpu: Cpu, order: int, site: str, node: NodeId | None = None) -> Op[Pfn]:
+        """The first frame of a block of 2**order, on `node` only if that is given, or -1."""
+
+    def free_pages(self, cpu: Cpu, pfn: Pfn, order: int, site: str) -> Op[None]:
+        """Give a block back."""
+
+
+class CpuMeter:
+    """Operations completed on one processor in one phase."""
+
+    __slots__ = ("_make", "count", "failed", "latencies", "total")
+
+    def __init__(self, make: Callable[[], Recorder]) -> None:
+        self._make = make
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
+        self.count = 0
+        self.failed = 0
+        self.total: Time = 0
+        self.latencies = self._make()
+
+    def done(self, latency: Time) -> None:
+        """One operation is complete; it took `latency` ps."""
+        self.count += 1
+        self.total += latency
+        self.latencies.record(latency)
+
+
+class Meter:
+    """Operations by phase and processor.
+
+    Args:
+        num_cpus: of the machine.
+        make: a fresh histogram.
+    """
+
+    def __init__(self, num_cpus: int, make: Callable[[], Recorder]) -> None:
+        self._num_cpus = num_cpus
+        self._make = make
+        self.phases: dict[str, list[CpuMeter]] = {}
+
+    def cpu(self, cpu: CpuId, phase: str = "") -> CpuMeter:
+        """The meter of one processor; the phase named "" is that of loads with only one."""
+        if phase not in self.phases:
+            self.phases[phase] = [CpuMeter(self._make) for _ in range(self._num_cpus)]
+        return self.phases[phase][cpu]
+
+    def reset(self) -> None:
+        """Begin to count, at the end of the warm-up."""
+        for meters in self.phases.values():
+            for meter in meters:
+                meter.reset()
+
+
+class Host(Protocol):
+    """The running system as far as loads may see it."""
+
+    env: Engine
+    cpus: list[Cpu]
+    memory: Memory
+    streams: Streams
+    meter: Meter
+
+    def make_lock(self, class_name: str, name: str) -> SpinLock:
+        """A spinlock of the profile's policy, for loads that measure locks themselves."""
+
+    def run_thread(self, cpu: CpuId, name: str, body: Op[None]) -> None:
+        """Put a thread on a processor, before the run; the run may end when all threads have."""
+
+
+class Workload(Protocol):
+    """A load: what to run on which processors."""
+
+    endless: bool
+    """Its threads never end: the run needs a duration."""
+
+    def start(self, host: Host) -> None:
+        """Put the threads on the processors."""
+
+    def results(self) -> Mapping[str, object]:
+        """What the load itself wants to say in the result document, after the run."""
+
+
+class Rendezvous:
+    """All threads of a load meet; the last to come lets everybody go on.
+
+    Waking one processor costs the transfer of a cache line from the last to come.
+    """
+
+    def __init__(self, parties: int) -> None:
+        self._parties = parties
+        self._waiting: list[Cpu] = []
+
+    def meet(self, cpu: Cpu, cause: str = "rendezvous") -> Op[None]:
+        """Wait for the others."""
+        yield from cpu.sync()
+        if len(self._waiting) + 1 < self._parties:
+            self._waiting.append(cpu)
+            yield from cpu.wait(cause)
+            yield from cpu.sync()
+            return
+        waiting, self._waiting = self._waiting, []
+        for other in waiting:
+            other.alarm.arm(cpu.clock + max(1, other.transfer[cpu.id]))
