@@ -4,7 +4,7 @@ A subcommand is the click command of the same name in `coalsim.cli.NAME`, import
 when somebody asks for it, so that `coalsim --help` needs neither numpy nor SimPy.
 
 Exit codes: 0 done; 2 bad input, one line per mistake; 3 the simulated kernel
-broke; 130 interrupted; 141 the reader of our output went away.
+broke; 130 interrupted; 1 the reader of our output went away.
 """
 
 import os
@@ -22,7 +22,7 @@ from coalsim.guarded import clean
 BAD_INPUT = 2
 KERNEL_BROKE = 3
 INTERRUPTED = 130
-READER_GONE = 141
+READER_GONE = 1  # click's own choice, where it notices first
 
 COMMANDS = {
     "run": "Run a study: a file, or one that coalsim brings along.",

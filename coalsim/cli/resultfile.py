@@ -6,7 +6,7 @@ is refused as a whole, with every mistake, its line and what to do about it.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -104,7 +104,7 @@ def _contradictions(document: ResultDocument, path: tuple[str | int, ...] = ()) 
 
 
 def _problems(file: Path, text: str, found: list[Fault]) -> Iterator[Problem]:
-    lines = _lines(text, {fault.path for fault in found})
+    lines = _lines(text, [fault.path for fault in found])
     where = clean(str(file))
     for fault in found[:_MAX_REPORTED]:
         line = _nearest(lines, fault.path)
@@ -120,7 +120,7 @@ def _nearest(lines: Mapping[tuple[str | int, ...], int], path: tuple[str | int, 
     return lines.get(path, 1)
 
 
-def _lines(text: str, wanted: set[tuple[str | int, ...]]) -> dict[tuple[str | int, ...], int]:
+def _lines(text: str, wanted: Sequence[tuple[str | int, ...]]) -> dict[tuple[str | int, ...], int]:
     """The line on which each wanted value, or one that holds it, begins in a JSON text."""
     prefixes = {path[:length] for path in wanted for length in range(len(path) + 1)}
     lines: dict[tuple[str | int, ...], int] = {}

@@ -201,16 +201,14 @@ class SpinLock:
         self.holder = ticket
         cpu = ticket.cpu
         cpu.locks_held.append(Held(self, self.lock_class, ticket.site))
-        if ticket.contended:
-            wait = ticket.granted - ticket.arrived
-            usage = self.stat.usage(cpu.id, ticket.site)
-            usage.waited(wait, ticket.last != cpu.id, ticket.ahead)
 
     def note_left(self, cpu: Cpu) -> None:
-        """The holder releases now."""
+        """The holder releases now; wait and hold are recorded together, so no barrier parts them."""
         ticket = self.holder
         assert ticket is not None
         usage = self.stat.usage(cpu.id, ticket.site)
+        if ticket.contended:
+            usage.waited(ticket.granted - ticket.arrived, ticket.last != cpu.id, ticket.ahead)
         usage.held(cpu.clock - ticket.granted, self.last != cpu.id)
         self.stat.stolen += cpu.time_stolen - ticket.stolen
         self.last = cpu.id

@@ -73,6 +73,11 @@ FIELDS = {
 }
 DEFAULT_FIELDS = ("contended", "wait_total", "wait_max", "avg_wait")
 DEFAULT_KEY = "wait_total"
+_NEEDS: dict[View, tuple[str, str]] = {  # part of the document, option that asks for it
+    "caller": ("locks", "--callers"),
+    "thread": ("lock_waits_by_cpu", "-t"),
+    "address": ("lock_instances", "-l"),
+}
 _HEADINGS: dict[View, tuple[str, str]] = {
     "caller": ("type", "caller"),
     "thread": ("pid", "comm"),
@@ -125,7 +130,11 @@ def _choices() -> str:
 
 
 def perf_lock(document: ResultDocument, options: Options) -> str:
-    """The whole report."""
+    """The whole report.
+
+    Raises:
+        ConfigError: the result does not hold what the view needs.
+    """
     rows = contention_rows(document, options)
     lines = [f"# coalsim {clean(document['coalsim'])} simulated, perf-lock-contention layout"]
     if options.separator is None:
@@ -136,7 +145,12 @@ def perf_lock(document: ResultDocument, options: Options) -> str:
 
 
 def perf_lock_json(document: ResultDocument, options: Options) -> dict[str, object]:
-    """The rows of the view as the document has them, with all columns; by caller, the lock classes."""
+    """The rows of the view as the document has them, with all columns; by caller, the lock classes.
+
+    Raises:
+        ConfigError: the result does not hold what the view needs.
+    """
+    _require(document, options.view)
     key = FIELDS[options.key].value
     if options.view == "thread":
         waits = sorted(
@@ -153,10 +167,20 @@ def perf_lock_json(document: ResultDocument, options: Options) -> dict[str, obje
 
 def contention_rows(document: ResultDocument, options: Options) -> list[Contention]:
     """The rows of the view that have waited, largest key first, cut to the wanted number."""
+    _require(document, options.view)
     rows = [row for row in _ROWS[options.view](document) if row.contended]
     key = FIELDS[options.key].value
     rows.sort(key=lambda row: (-key(row), row.second, row.first))
     return rows[: options.entries]
+
+
+def _require(document: ResultDocument, view: View) -> None:
+    """Refuse a view that the result was not recorded for: an empty table would look like no waiting."""
+    part, option = _NEEDS[view]
+    if part not in document:
+        raise ConfigError(
+            [Problem(key=option, message=f"no {part} in this result", remedy="leave the option out")]
+        )
 
 
 def _by_caller(document: ResultDocument) -> list[Contention]:

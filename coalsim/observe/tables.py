@@ -155,7 +155,7 @@ def _rich(table: Table, rows: Sequence[Sequence[str]], style: Style) -> str:
         _environ={},
     )
     console.print(drawn)
-    return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").split("\n"))
+    return "\n".join(line.rstrip() for line in out.getvalue().split("\n") if line.strip())
 
 
 def _width(stream: TextIO) -> int:

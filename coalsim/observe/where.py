@@ -157,7 +157,7 @@ def verdict(document: ResultDocument) -> str:
         more = f" and {len(faults) - 3} more CPUs" if len(faults) > 3 else ""
         return "NOT ACCOUNTED FOR: " + "; ".join(faults[:3]) + more
     cpus, expected = len(document["time"]), document["sim_time_ps"]
-    if isinstance(expected, int):
+    if all(isinstance(time, int) for causes in document["time"].values() for time in causes.values()):
         return f"each of the {cpus} CPUs adds up to the simulated {expected} ps exactly"
     return f"each of the {cpus} CPUs adds up to the mean of {expected:.0f} simulated ps"
 

@@ -16,7 +16,7 @@ from itertools import combinations
 
 from coalsim.errors import InputError, Problem
 from coalsim.guarded import clean
-from coalsim.provenance import Sourced
+from coalsim.provenance import Sourced, Status
 from coalsim.topology.check import MAX_MEMORY, size_problem
 from coalsim.topology.costs import assumed_costs, dram_matrix, filled
 from coalsim.topology.distance import Distance, socket_hops
@@ -47,6 +47,7 @@ class Found:
     title: str
     where: str  # for messages
     source: str  # for provenance
+    status: Status = "measured"
     cpus: Sequence[FoundCpu]
     nodes: Sequence[FoundNode]
     slit: Mapping[tuple[int, int], int] = field(default_factory=dict)  # by firmware's node numbers
@@ -74,7 +75,7 @@ def assembled(found: Found) -> Machine:
     return Machine(
         name=clean(found.name),
         title=clean(found.title),
-        layout=_measured(len(cpus), "cpus", found.source),
+        layout=Sourced(value=Decimal(len(cpus)), unit="cpus", source=found.source, status=found.status),
         clock_ghz=costs.clock_ghz,
         cpus=cpus,
         nodes=_nodes(found, node_sockets, costs.bandwidth),
@@ -93,10 +94,6 @@ def assembled(found: Found) -> Machine:
 
 def _by_number(nodes: Sequence[FoundNode]) -> list[FoundNode]:
     return sorted(nodes, key=lambda node: node.os_index)
-
-
-def _measured(count: int, unit: str, source: str) -> Sourced:
-    return Sourced(value=Decimal(count), unit=unit, source=source, status="measured")
 
 
 def _assumed_links(count: int) -> Sourced:
@@ -133,7 +130,7 @@ def _problems(found: Found) -> Iterator[Problem]:
 
 
 def _node_sockets(found: Found, numbering: Numbering) -> list[int]:
-    """The socket of each node: what the file says, that of its CPUs, or that of the nearest node with CPUs."""
+    """What the file says, else the socket of its CPUs, else that of the nearest node with CPUs."""
     home = {cpu.node: numbering[cpu.socket] for cpu in found.cpus}
 
     def socket_of(node: FoundNode) -> int:
@@ -156,7 +153,7 @@ def _nodes(found: Found, sockets: Sequence[int], bandwidth: Sourced) -> tuple[Me
             bandwidth=node.bandwidth or bandwidth,
             os_index=node.os_index,
             memory_source=found.source,
-            memory_status="measured",
+            memory_status=found.status,
         )
         for i, node in enumerate(_by_number(found.nodes))
     )

@@ -166,6 +166,7 @@ def _found(text: str, levels: list[_Level]) -> Found:
         title=plain,
         where=plain,
         source=f"hwloc synthetic string {plain!r}",
+        status="assumed",  # somebody made it up
         cpus=cpus,
         nodes=[FoundNode(os_index=node, memory=memory, socket=socket) for node, socket in sockets.items()],
     )

@@ -1,4 +1,4 @@
-"""The page allocator's costs give back the measurements that they were derived from, and little else was fitted."""
+"""The allocators' costs give back the measurements that they were derived from."""
 
 from decimal import Decimal
 

@@ -39,7 +39,7 @@ class SlabGeometry:
     """The cut of one cache.
 
     `object_size` is what was asked for, `stride` the distance of two objects, `order`
-    the slab's run of pages, `colours` how many different starts there are.
+    the slab's run of pages, `colours` how many different starts there are, `colour_step` bytes apart.
     """
 
     object_size: int
@@ -47,6 +47,7 @@ class SlabGeometry:
     order: int
     objects: int
     colours: int = 1
+    colour_step: int = LINE
 
     @property
     def slab_bytes(self) -> int:
@@ -81,6 +82,7 @@ def coal_geometry(object_size: int, align: int = 8) -> SlabGeometry:
         order=order,
         objects=(PAGE_SIZE << order) // stride,
         colours=_waste(stride, order) // step + 1,
+        colour_step=step,
     )
 
 

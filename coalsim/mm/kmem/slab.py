@@ -25,13 +25,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from coalsim.errors import BadFree, DoubleFree, ForeignFree, InteriorFree
-from coalsim.mm.kmem.geometry import LINE, SlabGeometry
+from coalsim.mm.kmem.geometry import SlabGeometry
 from coalsim.mm.phys.layout import DIRECT_MAP, address_of
 from coalsim.units import PAGE_SHIFT
 
 
-class Slab:
-    """One run of pages of one cache, cut into objects.
+class ObjectRun:
+    """A run of pages of one cache, cut into objects; what every kind of slab is.
 
     Args:
         cache: name of the cache.
@@ -41,7 +41,7 @@ class Slab:
         colour: bytes before the first object.
     """
 
-    __slots__ = ("_free", "_fresh", "_out", "base", "cache", "geometry", "node", "objects_out", "pfn")
+    __slots__ = ("_out", "base", "cache", "geometry", "node", "objects_out", "pfn")
 
     def __init__(self, cache: str, geometry: SlabGeometry, pfn: int, node: int = 0, colour: int = 0) -> None:
         self.cache = cache
@@ -50,38 +50,7 @@ class Slab:
         self.node = node
         self.base = address_of(pfn) + colour
         self.objects_out = 0
-        self._free: list[int] = []  # indices that came back, the last one on top
-        self._fresh = 0  # indices from here on were never handed out
         self._out = bytearray(geometry.objects)  # index: 1 while the object is out
-
-    def take(self, count: int) -> list[int]:
-        """Up to `count` objects: those that came back last, then those never used, in ascending order."""
-        free = self._free
-        returned = min(count, len(free))
-        indices = free[: -returned - 1 : -1]
-        del free[len(free) - returned :]
-        fresh_end = min(self._fresh + count - returned, self.geometry.objects)
-        indices += range(self._fresh, fresh_end)
-        self._fresh = fresh_end
-        out, base, stride = self._out, self.base, self.geometry.stride
-        for index in indices:
-            out[index] = 1
-        self.objects_out += len(indices)
-        return [base + index * stride for index in indices]
-
-    def put(self, address: int) -> None:
-        """Take an object back.
-
-        Raises:
-            DoubleFree: it is not out.
-            InteriorFree: no object begins at the address.
-        """
-        index = self.index_of(address)
-        if not self._out[index]:
-            raise DoubleFree(address, f"object {index} of a slab of cache {self.cache} is not out")
-        self._out[index] = 0
-        self._free.append(index)
-        self.objects_out -= 1
 
     def index_of(self, address: int) -> int:
         """Index of the object that begins at the address.
@@ -99,12 +68,19 @@ class Slab:
         index, inside = divmod(address - self.base, self.geometry.stride)
         return not inside and 0 <= index < self.geometry.objects and bool(self._out[index])
 
-    def validate(self) -> None:
-        """Recount the slow way; tests call this after every step."""
-        assert self.objects_out == sum(self._out) == self._fresh - len(self._free)
-        assert not any(self._out[self._fresh :])
-        assert not any(self._out[index] for index in self._free)
-        assert len(self._free) == len(dict.fromkeys(self._free))
+    def take_back(self, address: int) -> int:
+        """Mark an object as in again; answers its index.
+
+        Raises:
+            DoubleFree: it is not out.
+            InteriorFree: no object begins at the address.
+        """
+        index = self.index_of(address)
+        if not self._out[index]:
+            raise DoubleFree(address, f"object {index} of a slab of cache {self.cache} is not out")
+        self._out[index] = 0
+        self.objects_out -= 1
+        return index
 
     def _interior(self, address: int, index: int, inside: int) -> InteriorFree:
         if 0 <= index < self.geometry.objects:
@@ -114,11 +90,48 @@ class Slab:
         return InteriorFree(address, f"it lies {place}")
 
 
-SlabDirectory = dict[int, Slab]
+class Slab(ObjectRun):
+    """A slab that remembers its free objects by index."""
+
+    __slots__ = ("_free", "_fresh")
+
+    def __init__(self, cache: str, geometry: SlabGeometry, pfn: int, node: int = 0, colour: int = 0) -> None:
+        super().__init__(cache, geometry, pfn, node, colour)
+        self._free: list[int] = []  # indices that came back, the last one on top
+        self._fresh = 0  # indices from here on were never handed out
+
+    def take(self, count: int) -> list[int]:
+        """Up to `count` objects: those that came back last, then those never used, in ascending order."""
+        free = self._free
+        returned = min(count, len(free))
+        indices = free[: -returned - 1 : -1]
+        del free[len(free) - returned :]
+        fresh_end = min(self._fresh + count - returned, self.geometry.objects)
+        indices += range(self._fresh, fresh_end)
+        self._fresh = fresh_end
+        out, base, stride = self._out, self.base, self.geometry.stride
+        for index in indices:
+            out[index] = 1
+        self.objects_out += len(indices)
+        return [base + index * stride for index in indices]
+
+    def put(self, address: int) -> None:
+        """Take an object back; a wrong one raises as `take_back` says."""
+        self._free.append(self.take_back(address))
+
+    def validate(self) -> None:
+        """Recount the slow way; tests call this after every step."""
+        assert self.objects_out == sum(self._out) == self._fresh - len(self._free)
+        assert not any(self._out[self._fresh :])
+        assert not any(self._out[index] for index in self._free)
+        assert len(self._free) == len(dict.fromkeys(self._free))
+
+
+SlabDirectory = dict[int, ObjectRun]
 """Frame: the slab that it belongs to, for all caches of a kernel."""
 
 
-def slab_at(directory: SlabDirectory, address: int) -> Slab | None:
+def slab_at(directory: SlabDirectory, address: int) -> ObjectRun | None:
     """The slab that holds the byte at a pointer; None: no slab does."""
     return directory.get((address - DIRECT_MAP) >> PAGE_SHIFT)
 
@@ -146,12 +159,10 @@ class SlabLists:
         directory: frame to slab, shared by all caches of the kernel.
         node: where its slabs lie.
         keep_empty: empty slabs kept for the next need.
-        colour_step: bytes between the colours of two slabs in a row.
     """
 
     __slots__ = (
         "_colour",
-        "_colour_step",
         "_directory",
         "_empty",
         "_full",
@@ -169,14 +180,12 @@ class SlabLists:
         directory: SlabDirectory,
         node: int = 0,
         keep_empty: int = 0,
-        colour_step: int = LINE,
     ) -> None:
         self.name = name
         self.geometry = geometry
         self.node = node
         self.keep_empty = keep_empty
         self._directory = directory
-        self._colour_step = colour_step
         self._colour = 0  # of the next slab, in steps
         self._partial: dict[int, Slab] = {}  # all three: first frame -> slab, touched last at the end
         self._empty: dict[int, Slab] = {}
@@ -216,12 +225,13 @@ class SlabLists:
         touched = 0
         for address in objects:
             slab = self._directory.get((address - DIRECT_MAP) >> PAGE_SHIFT)
-            if slab is None or slab.cache != self.name or slab.node != self.node:
+            if not isinstance(slab, Slab) or slab.cache != self.name or slab.node != self.node:
                 raise self._refusal(address, slab)
             slab.put(address)
             touched += 1
             if not slab.objects_out:
-                self._partial.pop(slab.pfn, None) or self._full.pop(slab.pfn, None)
+                home = self._partial if self.geometry.objects > 1 else self._full
+                del home[slab.pfn]
                 self._empty[slab.pfn] = slab
                 if len(self._empty) > self.keep_empty:
                     emptied.append(self._remove_empty())
@@ -232,7 +242,7 @@ class SlabLists:
 
     def add_slab(self, pfn: int) -> Slab:
         """Cut a run of pages into objects; it begins with the next colour."""
-        colour = self._colour * self._colour_step
+        colour = self._colour * self.geometry.colour_step
         self._colour = (self._colour + 1) % self.geometry.colours
         slab = Slab(self.name, self.geometry, pfn, self.node, colour)
         self._directory.update(dict.fromkeys(range(pfn, pfn + (1 << self.geometry.order)), slab))
@@ -272,8 +282,8 @@ class SlabLists:
                 assert slab.pfn == pfn
                 assert low <= slab.objects_out <= high, "a slab is on the wrong list"
                 assert all(self._directory[pfn + page] is slab for page in range(1 << self.geometry.order))
-        slabs = [*self._partial, *self._empty, *self._full]
-        assert len(slabs) == len(dict.fromkeys(slabs)), "a slab is on two lists"
+        heads = [*self._partial, *self._empty, *self._full]
+        assert len(heads) == len(dict.fromkeys(heads)), "a slab is on two lists"
 
     def _remove_empty(self) -> Slab:
         """Forget the empty slab touched last."""
@@ -282,10 +292,10 @@ class SlabLists:
             del self._directory[pfn + page]
         return slab
 
-    def _refusal(self, address: int, slab: Slab | None) -> BadFree:
+    def _refusal(self, address: int, slab: ObjectRun | None) -> BadFree:
         if slab is None:
             return ForeignFree(address, f"cache {self.name} was given it, but no slab holds it")
+        owner = f"cache {slab.cache} of node {slab.node}"
         return ForeignFree(
-            address,
-            f"cache {self.name} of node {self.node} was given it, but it belongs to cache {slab.cache} of node {slab.node}",
+            address, f"cache {self.name} of node {self.node} was given it, but {owner} owns it"
         )

@@ -14,6 +14,7 @@ Source: next fit as in Knuth, TAOCP volume 1, section 2.5.
 """
 
 from bisect import bisect_right, insort
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -175,21 +176,28 @@ class FrameBitmap:
 
     def statistics(self) -> BitmapStatistics:
         """A snapshot."""
-        longest = reached = 0
-        for w in sorted(self._words):  # words that are not stored are free
-            word, start = self._words[w], w * WORD
-            while word:
-                low = (word & -word).bit_length() - 1
-                longest = max(longest, start + low - reached)
-                ones = (~(word >> low) & (word >> low) + 1).bit_length() - 1
-                reached = start + low + ones
-                word &= ~(((1 << ones) - 1) << low)
+        longest = max((end - first for first, end in self.free_runs()), default=0)
         return BitmapStatistics(
             frames=self.frames,
             free_frames=self.free_frames,
             runs=len(self._runs),
-            longest_free_run=max(longest, self.frames - reached),
+            longest_free_run=longest,
         )
+
+    def free_runs(self) -> Iterator[tuple[int, int]]:
+        """Maximal runs of free frames, each as first frame and the frame behind its last."""
+        reached = 0
+        for w in sorted(self._words):  # words that are not stored are free
+            word, start = self._words[w], w * WORD
+            while word:
+                low = (word & -word).bit_length() - 1
+                if start + low > reached:
+                    yield self.first + reached, self.first + start + low
+                ones = (~(word >> low) & (word >> low) + 1).bit_length() - 1
+                reached = start + low + ones
+                word &= ~(((1 << ones) - 1) << low)
+        if reached < self.frames:
+            yield self.first + reached, self.first + self.frames
 
     def validate(self) -> None:
         """Recount the slow way; tests call this after every step."""

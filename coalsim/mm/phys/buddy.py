@@ -292,6 +292,10 @@ class BuddyAllocator:
             self._taken[head] = order
         return head
 
+    def unheld_frames(self) -> int:
+        """Frames taken before the start that nobody holds."""
+        return sum(frames for _, frames in self._fill.ranges(self.max_order))
+
     # ---- checking
 
     def validate(self) -> None:

@@ -72,6 +72,14 @@ class PageList:
         """Whether blocks of this order pass through the list."""
         return order in self._rounds
 
+    def holds(self, order: int) -> bool:
+        """Whether the list of a cached order has a block."""
+        return bool(self._lists[order])
+
+    def heads(self) -> list[int]:
+        """First frames of all blocks on the lists."""
+        return [head for blocks in self._lists for head in blocks]
+
     def pop(self, order: int) -> int | None:
         """Take the newest block; None: the list is empty and wants a refill."""
         blocks = self._lists[order]
@@ -145,7 +153,7 @@ class PageList:
     def validate(self) -> None:
         """Recount the slow way; tests call this after every step."""
         assert self.count == sum(len(blocks) << order for order, blocks in enumerate(self._lists))
-        heads = [head for blocks in self._lists for head in blocks]
+        heads = self.heads()
         assert len(heads) == len(dict.fromkeys(heads)), "a block is on the list twice"
         assert self.rules.high_min <= self.high <= self.rules.high_max
 

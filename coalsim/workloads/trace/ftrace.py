@@ -15,7 +15,7 @@ from coalsim.workloads.trace.events import ftrace_name
 from coalsim.workloads.trace.scanner import Task
 from coalsim.workloads.trace.tally import TraceTally
 
-_TASK = re.compile(r"(?P<comm>.*)-(?P<tid>\d{1,10})(?:\s++\(\s*+[\d-]{1,10}\))?", re.ASCII | re.DOTALL)
+_TASK = re.compile(r"(?P<comm>.*)-(?P<tid>[0-9]{1,10})(?:\s++\(\s*+[0-9-]{1,10}\))?", re.DOTALL)
 _LOST = re.compile(r"CPU:\d{1,5} \[(?:LOST (\d{1,18}) EVENTS|LOST EVENTS|EVENTS DROPPED)\]", re.ASCII)
 _IN_BUFFER = re.compile(r"# entries-in-buffer/entries-written: (\d{1,18})/(\d{1,18})", re.ASCII)
 _TRACE_CMD_NOTICE = re.compile(r"cpus=\d|CPU \d+ is empty|version = |trace-cmd|##### CPU ", re.ASCII)
@@ -25,10 +25,9 @@ class FtraceText:
     """The format of ftrace and trace-cmd."""
 
     columns = re.compile(
-        r"\[(?P<cpu>\d{1,5})\]\s++(?:(?P<flags>[^\s:]{4,8})\s++)?"
-        r"(?P<seconds>\d{1,12})\.(?P<fraction>\d{6,9}):\s++"
-        r"(?P<event>sys_\w++(?=\(|\s->)|[\w-]++(?=:(?:\s|$)))(?::(?=\s|$))?",
-        re.ASCII,
+        r"\[\s*+(?P<cpu>[0-9]{1,5})\]\s++(?:(?P<flags>\S++)\s++)?"
+        r"(?P<seconds>[0-9]{1,12})\.(?P<fraction>\d{6,9}):\s++"
+        r"(?:(?P<event>sys_[a-z0-9_]++(?=\(|\s->)|[A-Za-z0-9_-]++(?=:\s|:$)):?)"
     )
 
     def task(self, who: str) -> Task | None:

@@ -11,7 +11,7 @@ Counts follow the order of the text, event by event:
 
 Pages are counted in frames, as blocks may be split after they were allocated: a free takes those of
 its frames that are live, be it a part of a block or several blocks; it is unmatched if none is.
-An allocation that lands on live blocks ends them, one implied free each.
+An allocation that lands on live blocks takes over the frames they share, one implied free each.
 
 `mm_page_free_batched` tells how a frame was freed that has a `mm_page_free` of its own (before it on
 newer kernels, behind it on older ones).  It is no free; those without their partner are counted.
@@ -126,8 +126,8 @@ class _Pages:
         former = self._overlapped(record.key, record.size)
         if former:
             self.implied += len(former)
-            for first in former:
-                self._remove(first)
+            for block in former:
+                self._end_within(block, record.key, record.size)
         else:
             self.ties.allocated(record.time, record.key, record.cpu)
         self._insert(record.key, record.size, record.cpu)
@@ -140,7 +140,7 @@ class _Pages:
             self.unmatched += 1
             self.ties.freed(record.time, first, record.cpu)
             return
-        owners = [self._free_within(block, first, order) for block in blocks]
+        owners = [self._end_within(block, first, order) for block in blocks]
         self.remote += any(cpu != record.cpu for cpu in owners)
 
     def _overlapped(self, first: int, order: int) -> list[int]:
@@ -156,8 +156,8 @@ class _Pages:
             return []
         return [frame for frame in range(first, first + (1 << order)) if frame in self.live]
 
-    def _free_within(self, block: int, first: int, order: int) -> int:
-        """End the frames of a live block that a free covers; the rest stays live, in halves."""
+    def _end_within(self, block: int, first: int, order: int) -> int:
+        """End the frames of a live block that a record covers; the rest stays live, in halves."""
         held, cpu = self._remove(block)
         while held > order:  # buddies: the half without the freed frames lives on
             held -= 1

@@ -15,7 +15,7 @@ from coalsim.workloads.trace.events import perf_name
 from coalsim.workloads.trace.scanner import Task
 from coalsim.workloads.trace.tally import TraceTally
 
-_TASK = re.compile(r"(?:\d{1,10}/)?(-?\d{1,10})", re.ASCII)
+_TASK = re.compile(r"(?:[0-9]{1,10}/)?(-?[0-9]{1,10})")
 _LOST_RECORD = re.compile(r"PERF_RECORD_LOST(?:_SAMPLES)?\s.{0,64}?lost\s{1,4}(\d{1,18})", re.ASCII)
 _LOST_CHUNKS = re.compile(r"lost (\d{1,18}) chunks", re.ASCII)
 _NOTICES = ("Warning:", "Processed ", "Check IO/CPU overload", "PERF_RECORD_")
@@ -25,10 +25,9 @@ class PerfText:
     """The format of `perf script`."""
 
     columns = re.compile(
-        r"\[(?P<cpu>\d{1,5})\]\s++(?:(?P<flags>[^\s:]{4,6})\s++)?"
-        r"(?P<seconds>\d{1,12})\.(?P<fraction>\d{6,9}):\s++"
-        r"(?:\d{1,20}\s++)?(?P<event>[\w-]++:[\w-]++):",
-        re.ASCII,
+        r"\[\s*+(?P<cpu>[0-9]{1,5})\]\s++(?:(?P<flags>\S++)\s++)?"
+        r"(?P<seconds>[0-9]{1,12})\.(?P<fraction>\d{6,9}):\s++"
+        r"(?:[0-9]{1,20}\s++)?(?P<event>[A-Za-z0-9_-]++:[A-Za-z0-9_-]++):(?=\s|$)"
     )
 
     def task(self, who: str) -> Task | None:

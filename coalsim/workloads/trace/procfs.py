@@ -73,9 +73,7 @@ class Zone:
     promo: int = 0
     pagesets: tuple[PageSet, ...] = ()
     free_blocks: tuple[int, ...] = ()  # by order, from buddyinfo
-    free_by_type: dict[str, tuple[int, ...]] = field(
-        default_factory=dict
-    )  # by migrate type
+    free_by_type: dict[str, tuple[int, ...]] = field(default_factory=dict)  # by migrate type
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +149,7 @@ def _zone(place: Place, numbers: dict[str, int], pagesets: dict[int, dict[str, i
 
 def _names_a_number(line: str) -> bool:
     """Whether a line that did not read as a number should have."""
-    name = line.strip().removeprefix("pages ").split()[0].rstrip(":")
+    name, *_ = line.strip().removeprefix("pages ").replace(":", " ").split() or [""]
     return name in _ZONE_NUMBERS or name in _PAGESET_NUMBERS
 
 

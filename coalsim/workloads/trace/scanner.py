@@ -161,15 +161,20 @@ class Scanner:
         second = int(seconds) * SEC
         if self._origin is None:
             self._origin = second + int(fraction) * scale
+        before_stamp = line[columns.start() : columns.start("seconds")].split()
+        before_event = line[columns.start() : columns.start("event")].split()
+        base = second - self._origin
         self._layout = _Layout(
-            splits=len(line[columns.start() : columns.start("event")].split()) + 1,
-            stamp_at=len(line[columns.start() : columns.start("seconds")].split()),
+            splits=len(before_event) + 1,
+            stamp_at=len(before_stamp),
             seconds=seconds + ".",
             cut=len(seconds) + 1,
             colon=len(seconds) + 1 + len(fraction),
-            base=second - self._origin,
+            base=base,
             scale=scale,
         )
+        if len(before_event) > len(before_stamp) + 1:
+            self._layout = _Layout()  # a period too: rare, and only a study checks that it is a number
         event = self._event(name)
         token = line[columns.start("event") :].split(None, 1)[0]
         if event.decode is None or token == line[columns.start("event") : columns.end()]:
@@ -178,7 +183,7 @@ class Scanner:
         self._tally.cpus.setdefault(cpu, 0)
         _remember(self._cpus, columns["cpu"] + "]", cpu)
         _remember(self._tasks, line[: columns.start() - 1], task)
-        time = self._layout.base + int(fraction) * scale
+        time = base + int(fraction) * scale
         return task, cpu, time, event, line[columns.end() :].strip()
 
     def _event(self, name: str) -> EventType:

@@ -27,7 +27,9 @@ def read(path: Path) -> tuple[TraceReader, list[Record]]:
 
 
 @pytest.mark.parametrize(("path", "pattern"), [(PERF, PERF_LINE), (FTRACE, FTRACE_LINE)])
-def test_every_event_is_counted_once_under_the_name_perf_gives_it(path: Path, pattern: re.Pattern[str]) -> None:
+def test_every_event_is_counted_once_under_the_name_perf_gives_it(
+    path: Path, pattern: re.Pattern[str]
+) -> None:
     """Counts by type equal those of a regular expression over the text, in each format."""
     reader, _ = read(path)
     expected = bare_counts(lines_of(path), pattern)
@@ -95,7 +97,9 @@ def test_a_record_holds_what_its_line_says() -> None:
     _, records = read(PERF)
     line = next(line for line in lines_of(PERF) if "kmem_cache_alloc" in line)
     record = next(r for r in records if r.kind == Kind.CACHE_ALLOC)
-    assert f"ptr={record.key:#x} name={record.name} bytes_req={record.size} bytes_alloc={record.alloc}" in line
+    assert (
+        f"ptr={record.key:#x} name={record.name} bytes_req={record.size} bytes_alloc={record.alloc}" in line
+    )
     assert f"call_site={record.site} " in line
     assert f"{record.comm} {record.tid} [{record.cpu:03}]" in line
 

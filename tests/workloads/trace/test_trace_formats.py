@@ -138,9 +138,7 @@ def test_the_free_of_null_is_a_record_with_key_zero(tmp_path: Path, null: str) -
 )
 def test_an_allocation_that_failed_is_counted_but_no_record(tmp_path: Path, event: str) -> None:
     """The traced kernel had no memory: nothing lives because of it."""
-    reader, records = read(
-        tmp_path, f"cc1 7 [001] 5.000001: kmem:{event}", f"cc1 7 [001] 5.000002: {KFREE}"
-    )
+    reader, records = read(tmp_path, f"cc1 7 [001] 5.000001: kmem:{event}", f"cc1 7 [001] 5.000002: {KFREE}")
     assert (len(records), reader.tally.failed_allocs, reader.tally.lines_of_events) == (1, 1, 2)
 
 
@@ -160,9 +158,7 @@ def test_an_allocation_that_failed_is_counted_but_no_record(tmp_path: Path, even
 )
 def test_a_body_that_makes_no_sense_is_counted_and_shown(tmp_path: Path, event: str) -> None:
     """It is an event of its name, gives no record, and stands among the examples."""
-    reader, records = read(
-        tmp_path, f"cc1 7 [001] 5.000001: {KFREE}", f"cc1 7 [001] 5.000002: kmem:{event}"
-    )
+    reader, records = read(tmp_path, f"cc1 7 [001] 5.000001: {KFREE}", f"cc1 7 [001] 5.000002: kmem:{event}")
     assert (len(records), reader.tally.unreadable, reader.tally.lines_of_events) == (1, 1, 2)
     assert reader.tally.examples[0].line == 2
 

@@ -11,12 +11,12 @@ FTRACE = DATA / "compile_excerpt.ftrace.txt.gz"
 SNAPSHOTS = DATA / "compile_excerpt.snapshots.txt.gz"
 
 PERF_LINE = re.compile(
-    r"^\s*(?P<comm>.*?)\s+(?P<pid>-?\d+)(?:/(?P<tid>-?\d+))?\s+\[(?P<cpu>\d+)\]\s+(?:(?P<flags>[^\s:]{4,6})\s+)?"
+    r"^\s*(?P<comm>.*?)\s+(?P<pid>-?\d+)(?:/(?P<tid>-?\d+))?\s+\[\s*(?P<cpu>\d+)\]\s+(?:(?P<flags>\S+)\s+)?"
     r"(?P<s>\d+)\.(?P<frac>\d{6,9}):\s+(?:\d+\s+)?(?P<ev>[\w-]+:[\w-]+):\s?(?P<body>.*)$",
     re.ASCII,
 )
 FTRACE_LINE = re.compile(
-    r"^\s*(?P<comm>.*)-(?P<pid>\d+)\s+\[(?P<cpu>\d+)\]\s+(?:(?P<flags>[^\s:]{4,8})\s+)?"
+    r"^\s*(?P<comm>.*)-(?P<pid>\d+)\s+\[\s*(?P<cpu>\d+)\]\s+(?:(?P<flags>\S+)\s+)?"
     r"(?P<s>\d+)\.(?P<frac>\d{6,9}):\s+(?P<ev>sys_\w+|[\w-]+)(?::| ->|\()\s?(?P<body>.*)$",
     re.ASCII,
 )
@@ -42,7 +42,9 @@ def objects_and_pages(lines: list[str]) -> dict[str, int]:
     pages: dict[int, int] = {}
     counts: Counter[str] = Counter()
     for line in lines:
-        event = re.search(r"\d: +(?:kmem:)?(kmalloc|kmem_cache_alloc|kfree|kmem_cache_free|mm_page_\w+): ", line)
+        event = re.search(
+            r"\d: +(?:kmem:)?(kmalloc|kmem_cache_alloc|kfree|kmem_cache_free|mm_page_\w+): ", line
+        )
         if not event:
             continue
         pointer = re.search(r" ptr=(?:0x)?([0-9a-f]+)", line)

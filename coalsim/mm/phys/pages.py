@@ -1,0 +1,342 @@
+"""The page allocator: per-CPU lists in front of zones, nodes by placement.
+
+    alloc   own list of the first zone -> refill it -> the next zone, the next node
+    free    own list of the block's zone; a full list drains; an order without a list
+            goes to the zone directly
+
+`take_now` and `give_now` are the part that never waits: they serve from the own list,
+or answer that the waiting verb has to be called.  A block remembers who took it and
+with which order, so that a wrong free is named and the first touch of a descriptor
+that another processor wrote costs a line transfer.
+
+What is not modelled: the watermark test reads a nearly constant line (a fixed cost),
+and the short interrupts-off stretch around the own list (some ten ns) delays no interrupt.
+Locking: own lists are private (`look`); zones have their lock.
+Source: Linux mm/page_alloc.c (`rmqueue`, `free_unref_page`).
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.engine.clock import Op
+from coalsim.errors import BadFree, DoubleFree, ForeignFree, InteriorFree
+from coalsim.mm.phys.pagelist import page_list
+from coalsim.mm.phys.placement import Placement
+from coalsim.mm.phys.zone import OwnList, Zone
+from coalsim.profiles.costs import KernelCosts
+from coalsim.profiles.switches import Switches
+from coalsim.units import NodeId, Pfn, Time
+
+ALLOC = "page alloc"
+FREE = "page free"
+DESCRIPTOR = "page descriptor"
+ORDER_SHIFT = 20  # a taken block is remembered as order << 20 | cpu
+CPU_MASK = (1 << ORDER_SHIFT) - 1
+
+
+class OwnPages:
+    """What one processor has of the page allocator; private to it."""
+
+    __slots__ = (
+        "foreign",
+        "hits",
+        "home",
+        "home_node",
+        "interleaved",
+        "lists",
+        "misses",
+        "others",
+        "remote_frees",
+        "turn",
+    )
+
+    def __init__(self, home: Zone, home_list: OwnList, num_nodes: int) -> None:
+        self.home = home
+        self.home_node = home.node
+        self.lists: dict[int, OwnList] = {home.index: home_list}  # by zone index
+        self.turn = 0  # of an interleaving placement
+        # pages by node: taken where wanted, taken elsewhere than wanted, wanted here but taken elsewhere
+        self.hits = [0] * num_nodes
+        self.misses = [0] * num_nodes
+        self.foreign = [0] * num_nodes
+        self.others = [0] * num_nodes  # taken on a node that is not the processor's own
+        self.interleaved = [0] * num_nodes
+        self.remote_frees = 0  # blocks freed that another processor took
+
+
+class PageAllocator:
+    """All zones of a machine, and every processor's lists.
+
+    Args:
+        zones: in ascending order of frames.
+        cpus: the processors.
+        costs: kernel costs.
+        switches: of the kernel.
+        placement: where memory is looked for when the caller names no node.
+    """
+
+    def __init__(
+        self,
+        zones: Sequence[Zone],
+        cpus: Sequence[Cpu],
+        costs: KernelCosts,
+        switches: Switches,
+        placement: Placement,
+    ) -> None:
+        self.zones = list(zones)
+        self._starts = [zone.first for zone in zones]
+        self._placement = placement
+        self._local_only = switches.placement == "local"
+        self._listed = frozenset(switches.pcp_orders)
+        self._taken: dict[int, int] = {}  # first frame -> order and processor
+        num_nodes = 1 + max(zone.node for zone in zones)
+        # zones of a node from the one to use first: the highest
+        self._zones_of = [
+            [zone for zone in reversed(self.zones) if zone.node == node] for node in range(num_nodes)
+        ]
+        self._all_nodes = tuple(NodeId(node) for node in range(num_nodes))
+        self._costs = costs
+        irqs = costs.irq_save + costs.irq_restore if switches.pcp_irqs_off else 0
+        guard = irqs + (costs.pcp_lock if switches.pcp_lock == "spinlock" else 0)
+        self._entry: Time = costs.page_alloc_entry + costs.watermark_test + guard + costs.pcp_pop
+        self._free_entry: Time = costs.page_free_entry + guard + costs.pcp_push
+        self._prep = [
+            self._prep_cost(order, costs.page_prep_tail_warm) for order in range(switches.max_order + 1)
+        ]
+        self._prep_cold = [
+            self._prep_cost(order, costs.page_prep_tail_cold) for order in range(switches.max_order + 1)
+        ]
+        self._checks = [
+            costs.free_checks + ((1 << order) - 1) * costs.free_checks_tail
+            for order in range(switches.max_order + 1)
+        ]
+        self._hit_cost = [self._entry + prep for prep in self._prep]
+        self.max_order = switches.max_order
+        self._hz = switches.hz
+        self.own = [self._new_own(cpu, num_nodes) for cpu in cpus]
+        self.failures = 0  # requests that no zone could serve
+
+    def _prep_cost(self, order: int, tail: Time) -> Time:
+        return self._costs.page_prep + ((1 << order) - 1) * tail
+
+    def _new_own(self, cpu: Cpu, num_nodes: int) -> OwnPages:
+        nodes, _ = self._placement.nodes(cpu.node, 0)
+        home = next(zone for node in (cpu.node, *nodes) for zone in self._zones_of[node])
+        return OwnPages(home, OwnList(page_list(home.rules)), num_nodes)
+
+    def list_for(self, own: OwnPages, zone: Zone) -> OwnList:
+        """The processor's list for a zone, made at its first use."""
+        mine = own.lists.get(zone.index)
+        if mine is None:
+            mine = own.lists[zone.index] = OwnList(page_list(zone.rules))
+        return mine
+
+    # -- allocating -----------------------------------------------------------------
+
+    def take_now(self, cpu: Cpu, order: int) -> int:
+        """A block from the own list of the home zone, without waiting; -1: call `alloc`."""
+        if cpu.clock >= cpu.limit or not self._local_only or order not in self._listed:
+            return -1
+        own = self.own[cpu.id]
+        mine = own.lists[own.home.index]
+        if not mine.pages.holds(order):
+            return -1
+        head = mine.pages.pop(order)
+        assert head is not None
+        mine.allocs += 1
+        own.hits[own.home_node] += 1 << order
+        cpu.charge(self._hit_cost[order], ALLOC)
+        self._taken[head] = order << ORDER_SHIFT | cpu.id
+        return head
+
+    def alloc(self, cpu: Cpu, order: int, site: str, node: NodeId | None = None) -> Op[Pfn]:
+        """The first frame of a block of 2**order, on `node` only if that is given, or -1."""
+        if not 0 <= order <= self.max_order:
+            return Pfn(-1)
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        if node is None:
+            head = self.take_now(cpu, order)
+            if head >= 0:
+                return Pfn(head)
+        own = self.own[cpu.id]
+        wanted, nodes = self._nodes(cpu, own, node)
+        cpu.charge(self._entry, ALLOC)
+        for candidate in nodes:
+            for zone in self._zones_of[candidate]:
+                head, fresh = yield from self._from_zone(cpu, own, zone, order, site)
+                if head >= 0:
+                    cpu.charge((self._prep_cold if fresh else self._prep)[order], ALLOC)
+                    self._note_placed(cpu, own, zone.node, wanted, 1 << order)
+                    self._taken[head] = order << ORDER_SHIFT | cpu.id
+                    return Pfn(head)
+        self.failures += 1
+        return Pfn(-1)
+
+    def _nodes(self, cpu: Cpu, own: OwnPages, node: NodeId | None) -> tuple[NodeId, Sequence[NodeId]]:
+        if node is not None:
+            return node, (node,)
+        nodes, own.turn = self._placement.nodes(cpu.node, own.turn)
+        return nodes[0], nodes
+
+    def _from_zone(self, cpu: Cpu, own: OwnPages, zone: Zone, order: int, site: str) -> Op[tuple[int, bool]]:
+        """A block of one zone, or -1; and whether its frames are fresh from the zone."""
+        if order not in self._listed:
+            head = yield from zone.take(cpu, order, site)
+            return head, True
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        mine, ticks = self.list_for(own, zone), cpu.ticks
+        mine.allocs += 1
+        popped = mine.pages.pop(order)
+        if popped is not None:
+            return popped, False
+        head = yield from zone.refill(cpu, mine, order, site)
+        if self._hz and ticks - mine.decayed_at >= self._hz:
+            yield from self._decay(cpu, zone, mine, site)
+        return head, True
+
+    def _decay(self, cpu: Cpu, zone: Zone, mine: OwnList, site: str) -> Op[None]:
+        """Once a second of timer ticks a list's limit sinks and its excess drains."""
+        yield from cpu.look()
+        mine.decayed_at = cpu.ticks
+        if due := mine.pages.decay():
+            yield from zone.drain(cpu, mine, due, 0, site)
+
+    def _note_placed(self, cpu: Cpu, own: OwnPages, got: NodeId, wanted: NodeId, pages: int) -> None:
+        if got == wanted:
+            own.hits[got] += pages
+        else:
+            own.misses[got] += pages
+            own.foreign[wanted] += pages
+        if got != cpu.node:
+            own.others[got] += pages
+
+    # -- freeing --------------------------------------------------------------------
+
+    def give_now(self, cpu: Cpu, pfn: int, order: int) -> bool:
+        """Put a frame on the own list without waiting; False: call `free`."""
+        if order or cpu.clock >= cpu.limit or 0 not in self._listed:
+            return False
+        own = self.own[cpu.id]
+        home = own.home
+        if not home.first <= pfn < home.first + home.frames:
+            return False
+        mine = own.lists[home.index]
+        pages = mine.pages
+        if mine.pressure or pages.count + 1 >= pages.high or self._taken.get(pfn) != cpu.id:
+            return False  # it may drain, or another processor took the frame
+        del self._taken[pfn]
+        mine.frees += 1
+        due = pages.push(0, pfn)
+        assert not due
+        cpu.charge(self._free_entry + self._checks[0], FREE)
+        return True
+
+    def free(self, cpu: Cpu, pfn: Pfn, order: int, site: str) -> Op[None]:
+        """Give a block back.
+
+        Raises:
+            DoubleFree, ForeignFree, InteriorFree: no block was taken that begins at `pfn`.
+            BadFree: it was taken with another order.
+        """
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        taken = self._taken.pop(pfn, None)
+        if taken is None or taken >> ORDER_SHIFT != order:
+            raise self._refusal(cpu, pfn, order, taken, site)
+        own, ticks = self.own[cpu.id], cpu.ticks
+        zone = self.zone_of(pfn)
+        cpu.charge(self._free_entry + self._checks[order], FREE)
+        taker = taken & CPU_MASK
+        if taker != cpu.id:
+            own.remote_frees += 1
+            cpu.charge(cpu.transfer[taker], DESCRIPTOR)
+        if order not in self._listed:
+            yield from zone.give(cpu, pfn, order, site)
+            return
+        mine = self.list_for(own, zone)
+        mine.frees += 1
+        due = mine.pages.push(order, pfn, mine.pressure)
+        if due:
+            yield from zone.drain(cpu, mine, due, order, site)
+            if self._hz and ticks - mine.decayed_at >= self._hz:
+                yield from self._decay(cpu, zone, mine, site)
+
+    def adopt(self, cpu: Cpu, pfn_zone: Zone, order: int) -> int:
+        """A block that was taken before the start becomes the processor's, to be freed; -1: none."""
+        head = pfn_zone.source.adopt(order)
+        if head is None:
+            return -1
+        self._taken[head] = order << ORDER_SHIFT | cpu.id
+        return head
+
+    def drain_cpu(self, cpu: Cpu, site: str) -> Op[None]:
+        """Give back everything on the processor's own lists."""
+        yield from cpu.look()
+        own = self.own[cpu.id]
+        for index in sorted(own.lists):
+            mine = own.lists[index]
+            if mine.pages.count:
+                heads = mine.pages.take_coldest(mine.pages.count)
+                yield from self.zones[index].give_all(cpu, mine, heads, site)
+
+    # -- for others -----------------------------------------------------------------
+
+    def zone_of(self, pfn: int) -> Zone:
+        """The zone that a frame lies in; the caller knows that there is one."""
+        return self.zones[bisect_right(self._starts, pfn) - 1]
+
+    def order_of(self, pfn: int) -> int | None:
+        """Order of the block that somebody took and that begins there."""
+        taken = self._taken.get(pfn)
+        return None if taken is None else taken >> ORDER_SHIFT
+
+    def taken_pages(self) -> int:
+        """Frames in the hands of callers."""
+        return sum(1 << (taken >> ORDER_SHIFT) for taken in self._taken.values())
+
+    def listed_pages(self) -> int:
+        """Frames on all processors' lists; at a barrier."""
+        return sum(mine.pages.count for own in self.own for mine in own.lists.values())
+
+    def _refusal(self, cpu: Cpu, pfn: int, order: int, taken: int | None, site: str) -> BadFree:
+        who = f"freed at {site} on CPU {cpu.id}"
+        if taken is not None:
+            self._taken[pfn] = taken
+            return BadFree(pfn, f"{who} with order {order}, taken with order {taken >> ORDER_SHIFT}")
+        zone = self.zone_of(pfn) if 0 <= pfn and self.zones else None
+        if zone is None or not zone.first <= pfn < zone.first + zone.frames:
+            return ForeignFree(pfn, f"{who}; the machine has no such frame")
+        for head in (pfn & -(1 << up) for up in range(1, self.max_order + 1)):
+            block = self._taken.get(head)
+            if block is not None and pfn < head + (1 << (block >> ORDER_SHIFT)):
+                return InteriorFree(
+                    pfn, f"{who}; it lies in the block of order {block >> ORDER_SHIFT} at {head:#x}"
+                )
+        place = (
+            "is on a per-CPU list"
+            if zone.source.order_of(pfn) is not None
+            else f"is free in zone {zone.name}"
+        )
+        return DoubleFree(pfn, f"{who}; the block {place}")
+
+    def validate(self) -> None:
+        """Recount the slow way: every frame is free, on one list, or taken; at rest or at a barrier."""
+        seen: dict[int, None] = {}
+        for own in self.own:
+            for mine in own.lists.values():
+                mine.pages.validate()
+                for head in mine.pages.heads():
+                    assert head not in self._taken, f"frame {head:#x} is on a list and taken"
+                    assert head not in seen, f"frame {head:#x} is on two lists"
+                    seen[head] = None
+        free = 0
+        for zone in self.zones:
+            zone.source.validate()
+            free += zone.source.free_frames
+            assert zone.free.latest == zone.source.free_frames
+        total = sum(zone.frames for zone in self.zones)
+        held = sum(zone.source.unheld_frames() for zone in self.zones)
+        assert free + self.listed_pages() + self.taken_pages() + held == total, "frames were lost or made"

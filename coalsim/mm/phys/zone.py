@@ -1,0 +1,175 @@
+"""A zone: a range of one node's frames, the lock that guards them, and their source.
+
+All work on the free frames happens in sections under the zone's lock, with
+interrupts off from before the wait begins: refilling a per-CPU list, draining one,
+taking or giving a single block.  A section changes the free lists and the calling
+processor's own list, which nobody else touches, and is priced by the source.
+
+Locking: `lock` (class "zone->lock") guards `source` and the counters.
+Invariant: free frames + frames on per-CPU lists + taken frames = frames.
+Source: Linux mm/page_alloc.c (`rmqueue_bulk`, `free_pcppages_bulk`, `rmqueue_buddy`).
+"""
+
+from collections.abc import Sequence
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.engine.clock import Op
+from coalsim.locks.base import Body, SpinLock
+from coalsim.locks.view import GuardedCount
+from coalsim.mm.phys.pagelist import BELOW_HIGH, CALM, PageList
+from coalsim.mm.phys.pagelist_rules import PageListRules
+from coalsim.mm.phys.source import FrameSource
+from coalsim.units import NodeId, Pfn, Time
+
+
+class OwnList:
+    """One processor's page list for one zone, with what it counts; private to the processor."""
+
+    __slots__ = (
+        "allocs",
+        "decayed_at",
+        "drain_pages",
+        "drains",
+        "frees",
+        "pages",
+        "pressure",
+        "refill_pages",
+        "refills",
+    )
+
+    def __init__(self, pages: PageList) -> None:
+        self.pages = pages
+        self.pressure = CALM  # the zone's, as seen at the last visit
+        self.decayed_at = 0  # timer tick of the last decay
+        self.allocs = self.frees = 0
+        self.refills = self.refill_pages = 0
+        self.drains = self.drain_pages = 0
+
+
+class Zone:
+    """One zone of one node.
+
+    Args:
+        name: DMA, DMA32 or Normal.
+        node: whose memory it is.
+        index: its place among all zones.
+        source: its free frames.
+        first: first frame.
+        frames: how many.
+        lock: guards it.
+        rules: of the page lists in front of it.
+        high_mark: free frames below which lists do not grow; 0: never.
+        irqsave: the lock is taken with interrupts off.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        node: NodeId,
+        index: int,
+        source: FrameSource,
+        first: Pfn,
+        frames: int,
+        lock: SpinLock,
+        rules: PageListRules,
+        high_mark: int,
+        irqsave: bool,
+    ) -> None:
+        self.name = name
+        self.node = node
+        self.index = index
+        self.source = source
+        self.first = first
+        self.frames = frames
+        self.lock = lock
+        self.rules = rules
+        self.high_mark = high_mark
+        self._irqsave = irqsave
+        self.free = GuardedCount(source.free_frames)
+        self._longest: dict[int, Time] = {}  # batch in pages -> longest hold
+        # counted under the lock
+        self.single_takes = self.single_gives = 0
+
+    def _section(self, cpu: Cpu, body: Body, pages: int, site: str) -> Op[None]:
+        longest = self._longest.get(pages)
+        if longest is None:
+            longest = self._longest[pages] = self.source.longest(pages)
+        if self._irqsave:
+            yield from self.lock.section(cpu, body, longest, site)
+        else:
+            yield from self.lock.acquire(cpu, site)
+            yield from cpu.sync()
+            cpu.charge(body(self.lock.granted_at), self.lock.hold_cause)
+            yield from self.lock.release(cpu)
+
+    def refill(self, cpu: Cpu, own: OwnList, order: int, site: str) -> Op[int]:
+        """Fill the empty list of an order and take a block from it; -1: the zone is empty."""
+        pages = own.pages
+        count = pages.refill_amount(order, own.pressure)
+        found = -1
+
+        def body(grant: Time) -> Time:
+            nonlocal found
+            heads, hold = self.source.take_batch(order, count, cpu)
+            head = pages.refill(order, heads)
+            if head is not None:
+                found = head
+            own.refills += 1
+            own.refill_pages += len(heads) << order
+            self._changed(cpu, grant, own, -(len(heads) << order))
+            return hold
+
+        yield from self._section(cpu, body, count << order, site)
+        return found
+
+    def drain(self, cpu: Cpu, own: OwnList, due: int, order: int, site: str) -> Op[None]:
+        """Give so many pages of the list back, coldest first."""
+        heads = own.pages.take_coldest(due, order)
+        yield from self.give_all(cpu, own, heads, site)
+
+    def give_all(self, cpu: Cpu, own: OwnList, heads: Sequence[int], site: str) -> Op[None]:
+        """Give blocks back that came off the list, in one section."""
+        if not heads:
+            return
+        pages = len(heads)
+        if len(own.pages.rules.cached_orders) > 1:
+            pages = sum(1 << (self.source.order_of(head) or 0) for head in heads)
+
+        def body(grant: Time) -> Time:
+            hold = self.source.give_batch(heads, pages, cpu)
+            own.drains += 1
+            own.drain_pages += pages
+            self._changed(cpu, grant, own, pages)
+            return hold
+
+        yield from self._section(cpu, body, pages, site)
+
+    def take(self, cpu: Cpu, order: int, site: str) -> Op[int]:
+        """A single block, not through a list; -1: there is none."""
+        found = -1
+
+        def body(grant: Time) -> Time:
+            nonlocal found
+            found, hold = self.source.take(order, cpu)
+            self.single_takes += 1
+            if found >= 0:
+                self.free.add(grant, cpu, -(1 << order))
+            return hold
+
+        yield from self._section(cpu, body, 1 << order, site)
+        return found
+
+    def give(self, cpu: Cpu, pfn: int, order: int, site: str) -> Op[None]:
+        """Give a single block back, not through a list."""
+
+        def body(grant: Time) -> Time:
+            hold = self.source.give(pfn, order, cpu)
+            self.single_gives += 1
+            self.free.add(grant, cpu, 1 << order)
+            return hold
+
+        yield from self._section(cpu, body, 1 << order, site)
+
+    def _changed(self, cpu: Cpu, grant: Time, own: OwnList, pages: int) -> None:
+        self.free.add(grant, cpu, pages)
+        own.pressure = CALM if self.free.latest >= self.high_mark else BELOW_HIGH

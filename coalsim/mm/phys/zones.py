@@ -1,0 +1,169 @@
+"""Building the zones of a machine: where they lie, their locks, marks and list limits.
+
+    one                 a node is one zone, Normal
+    dma-dma32-normal    on the first node DMA (below 16 MiB), DMA32 (below 4 GiB), then
+                        Normal; on other nodes Normal only, DMA32 too where they begin below 4 GiB
+
+Nodes lie one after the other in physical memory, the first from frame 0.  The list
+limits come from the switches of the kernel profile; a `pcp_batch` of 0 takes the
+batch from the zone's size.
+Source: Linux mm/page_alloc.c, arch/x86/mm/init.c (zone borders).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from coalsim.errors import ConfigError, Problem
+from coalsim.locks.base import SpinLock
+from coalsim.mm.phys.bitmap import WORD, FrameBitmap
+from coalsim.mm.phys.buddy import BuddyAllocator
+from coalsim.mm.phys.fragmentation import Watermarks, min_free_kbytes, watermarks
+from coalsim.mm.phys.pagelist_rules import (
+    Generation,
+    PageListRules,
+    batch_size,
+    classic_high,
+    tuned_limits,
+)
+from coalsim.mm.phys.source import BitmapSource, BuddySource, FrameSource
+from coalsim.mm.phys.zone import Zone
+from coalsim.profiles.costs import KernelCosts
+from coalsim.profiles.switches import Switches
+from coalsim.topology.distance import Distance
+from coalsim.topology.machine import Machine
+from coalsim.units import GIB, MIB, PAGE_SIZE, NodeId, Pfn
+
+RANK_ZONE = 50
+"""The zone lock is taken last of all allocator locks."""
+
+LockMaker = Callable[[str, int, str], SpinLock]
+"""Makes a lock from class name, rank and instance name; classes of one name are one."""
+
+DMA_END = 16 * MIB // PAGE_SIZE
+DMA32_END = 4 * GIB // PAGE_SIZE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """Where a zone lies."""
+
+    node: NodeId
+    name: str
+    first: int
+    frames: int
+
+
+def lay_out(machine: Machine, layout: str) -> list[Extent]:
+    """The extents of all zones, in ascending order of frames."""
+    extents: list[Extent] = []
+    first = 0
+    for node in machine.nodes:
+        end = first + node.memory // PAGE_SIZE
+        borders = [("Normal", end)]
+        if layout == "dma-dma32-normal":
+            borders = [("DMA", DMA_END), ("DMA32", DMA32_END), ("Normal", end)]
+        for name, border in borders:
+            stop = min(border, end)
+            if stop > first:
+                extents.append(Extent(node=node.node, name=name, first=first, frames=stop - first))
+                first = stop
+    return extents
+
+
+def build_zones(machine: Machine, switches: Switches, costs: KernelCosts, make_lock: LockMaker) -> list[Zone]:
+    """All zones of the machine, in ascending order of frames.
+
+    Raises:
+        ConfigError: the memory does not fit the frame source, or the switches contradict each other.
+    """
+    extents = lay_out(machine, switches.zones)
+    marks = watermarks(min_free_kbytes(machine.memory // 1024), [extent.frames for extent in extents])
+    near = machine.line_transfer.get(Distance.SOCKET, machine.line_transfer[Distance.SELF])
+    near_ps = near.picoseconds(machine.clock_ghz.value)
+    farthest = max(number.picoseconds(machine.clock_ghz.value) for number in machine.line_transfer.values())
+    zones = []
+    for index, (extent, mark) in enumerate(zip(extents, marks, strict=True)):
+        source = _source(extent, switches, costs, near_ps, max(near_ps, farthest))
+        cpus = len(machine.cpus_of_node(extent.node)) or machine.num_cpus
+        zones.append(
+            Zone(
+                name=extent.name,
+                node=extent.node,
+                index=index,
+                source=source,
+                first=Pfn(extent.first),
+                frames=extent.frames,
+                lock=make_lock("zone->lock", RANK_ZONE, f"zone {extent.node}/{extent.name}"),
+                rules=list_rules(switches, extent.frames, mark, cpus),
+                high_mark=mark.high if switches.pcp_high_rule == "tuned" else 0,
+                irqsave=switches.zone_irqsave,
+            )
+        )
+    return zones
+
+
+def _source(extent: Extent, switches: Switches, costs: KernelCosts, near: int, farthest: int) -> FrameSource:
+    if switches.frames == "bitmap":
+        if extent.frames % WORD:
+            raise ConfigError(
+                [
+                    Problem(
+                        key="kernel.frames",
+                        value="bitmap",
+                        message=f"zone {extent.name} of node {extent.node} has {extent.frames} frames, "
+                        f"which do not fill words of {WORD} bits",
+                        remedy="give the node a multiple of 256 KiB, or use kernel.frames=buddy",
+                    )
+                ]
+            )
+        return BitmapSource(FrameBitmap(extent.first, extent.frames), costs, switches.max_order)
+    return BuddySource(BuddyAllocator(extent.first, extent.frames, switches.max_order), costs, near, farthest)
+
+
+def list_rules(switches: Switches, frames: int, mark: Watermarks, cpus: int) -> PageListRules:
+    """The limits of the per-CPU lists of one zone.
+
+    Args:
+        switches: of the kernel.
+        frames: of the zone.
+        mark: the zone's watermarks.
+        cpus: of its node.
+    """
+    batch = switches.pcp_batch or batch_size(frames, switches.pcp_batch_bytes // PAGE_SIZE)
+    low, high = tuned_limits(frames, mark.low, cpus, batch)
+    limits = {
+        "fixed": (switches.pcp_high, switches.pcp_high),
+        "six-batches": (classic_high(batch), classic_high(batch)),
+        "watermark": (low, low),
+        "tuned": (low, max(low, high)),
+    }[switches.pcp_high_rule]
+    return PageListRules(
+        generation=_generation(switches),
+        batch=batch,
+        high_min=limits[0],
+        high_max=limits[1],
+        cached_orders=switches.pcp_orders or (0,),
+    )
+
+
+def _generation(switches: Switches) -> Generation:
+    """The rules that a combination of switches means; kernels had only these four."""
+    known: dict[tuple[str, str, str], Generation] = {
+        ("before-push", "none", "none"): "coal",
+        ("after-push", "none", "none"): "linux-2.6",
+        ("after-push", "none", "5.14"): "linux-5.14",
+        ("after-push", "6.7", "6.7"): "linux-6.7",
+    }
+    chosen = (switches.pcp_drain, switches.pcp_alloc_scale, switches.pcp_free_scale)
+    if chosen not in known:
+        raise ConfigError(
+            [
+                Problem(
+                    key="kernel.pcp_drain, pcp_alloc_scale, pcp_free_scale",
+                    value=", ".join(chosen),
+                    message="no kernel moved its page lists like that",
+                    remedy="use one of " + "; ".join(", ".join(one) for one in known),
+                )
+            ]
+        )
+    return known[chosen]
