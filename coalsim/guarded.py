@@ -154,6 +154,8 @@ def read_guarded(path: str | PathLike[str], *, max_input: int = DEFAULT_MAX_INPU
 def guarded_blocks(path: Path, *, max_input: int = DEFAULT_MAX_INPUT) -> Iterator[bytes]:
     """The unpacked content in blocks of at most 256 KiB; stops with InputError past `max_input`."""
     unpacked = 0
+    if "\0" in str(path):
+        raise refusal(path, "no such file", "a path cannot hold a zero byte")
     try:
         with path.open("rb") as packed:
             # IO[bytes] is what both kinds of file are; gzip needs the peeked, unread file.

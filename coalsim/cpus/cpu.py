@@ -91,6 +91,7 @@ class Cpu(Clocked):
                 self.switches += 1
                 self.charge(self.switch_cost, SWITCH)
             self._last_thread = self.current = thread
+            self.queue.new_slice(self.ticks)
             thread.cpu = self
             resume = thread.body.send
             try:
@@ -135,13 +136,15 @@ class Cpu(Clocked):
 
         The modelled kernel is not preemptible, as the recorded ones were.
         """
-        if self.queue.slice_over(self.ticks) and not self.irq_depth:
+        if self.clock >= self.limit:
+            yield from self.look()  # a tick that ends the slice may be due
+        if self.queue.slice_over(self.ticks) and not self.irq_depth and not self.preempt_depth:
             yield from self.sync()
-            thread = self.current
-            if thread is not None and not self.queue.is_empty:
-                self.queue.put(thread)
+            if self.queue.is_empty:
+                self.queue.new_slice(self.ticks)
+            elif self.current is not None:
+                self.queue.put(self.current)
                 yield PARKED
-            self.queue.new_slice(self.ticks)
 
     # -- interrupts -------------------------------------------------------------
 

@@ -1,8 +1,11 @@
-"""What every spinlock shares: the interface, its use by events, and the statistics.
+"""What every lock shares: the interface, its use by events, and the statistics.
 
-    acquire(cpu, site)   spin until this processor has it
-    release(cpu)         give it up
-    section(cpu, body)   run a short body under it with interrupts off
+    acquire(cpu, site)        wait until this processor has it
+    release(cpu)              give it up
+    section(cpu, body)        run a short body under it
+    read_section(cpu, body)   run a short body that only reads what the lock guards
+
+A spinlock's waiters keep their processors, and its sections run with interrupts off.
 
 A policy is a subclass that says how to get in and how to pass on:
 
@@ -21,7 +24,7 @@ Invariant: at most one holder; `holder` is None iff the lock is free by events.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from coalsim.cpus.coherence import CacheLine
 from coalsim.cpus.cpu import Cpu
@@ -29,6 +32,7 @@ from coalsim.cpus.deadlock import Agent, check_for_deadlock
 from coalsim.engine.clock import Op
 from coalsim.engine.streams import Streams
 from coalsim.locks.lockdep import Held, LockClass, check_acquire, forget, note_irqs_off
+from coalsim.locks.lockstat import LockStat
 from coalsim.units import CpuId, Time
 
 NOBODY = CpuId(-1)
@@ -53,6 +57,7 @@ class LockSetup:
         wake_latency: from waking to running on an idle processor, in ps, at least 1.
         tas_winner: who wins a test-and-set race: `random` or `nearest`.
         streams: the run's random numbers.
+        cpus: the machine's processors, for locks that must ask all of them.
     """
 
     taking: Time = 0
@@ -62,6 +67,7 @@ class LockSetup:
     wake_latency: Time = 1
     tas_winner: str = "random"
     streams: Streams
+    cpus: Sequence[Cpu] = ()
 
 
 class Ticket:
@@ -78,6 +84,7 @@ class Ticket:
         "hold",
         "last",
         "longest",
+        "passing",
         "site",
         "stolen",
         "waiting",
@@ -91,6 +98,7 @@ class Ticket:
         self.contended = False
         self.waiting = False  # it waits for its alarm
         self.last = NOBODY  # the last holder when it came
+        self.passing: Time = 0  # the part of its wait that was the hand-over to it
         self.stolen: Time = 0  # by handlers from its processor, up to the arrival
         self.body: Body | None = None  # what runs under the lock, where that is known beforehand
         self.longest: Time = 0  # no hold of that body is longer
@@ -99,14 +107,23 @@ class Ticket:
         self.ahead = ""  # call site of whoever was right ahead
 
 
-class SpinLock:
-    """Base of all spinning policies.
+class Lock:
+    """Base of all locks: the interface, the statistics, and who is to blame in a deadlock.
 
     Args:
         lock_class: name, rank and statistics, shared by all instances.
         name: of this instance.
         setup: costs and random numbers.
     """
+
+    sleeps: ClassVar[bool] = False
+    """Waiters give their processors away, so it cannot be taken with interrupts off."""
+    excludes: ClassVar[bool] = True
+    """At most one body of `section` runs at a time."""
+    type: ClassVar[str] = "spinlock"
+    """perf's word for it."""
+    readers: ClassVar[bool] = False
+    """Readers are counted apart."""
 
     def __init__(self, lock_class: LockClass, name: str, setup: LockSetup) -> None:
         self.lock_class = lock_class
@@ -120,6 +137,128 @@ class SpinLock:
         self.wait_cause = f"lock:{lock_class.name}:wait"
         self.pass_cause = f"lock:{lock_class.name}:hand-over"
         self.hold_cause = f"lock:{lock_class.name}:hold"
+
+    @classmethod
+    def make_class(cls, name: str, rank: int) -> LockClass:
+        """A class for locks of this policy, with the rows that its statistics need."""
+        return LockClass(name, rank, type=cls.type, sleeps=cls.sleeps, readers=cls.readers)
+
+    # -- to be written by each kind of lock ---------------------------------------------
+
+    def acquire(self, cpu: Cpu, site: str) -> Op[None]:
+        """Wait until this processor has the lock; `site` names the caller in reports."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to acquire it")
+
+    def release(self, cpu: Cpu) -> Op[None]:
+        """Give the lock up; only its holder may."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to release it")
+
+    def section(self, cpu: Cpu, body: Body, longest: Time, site: str) -> Op[Span]:
+        """Run `body` under the lock.
+
+        Args:
+            cpu: the processor.
+            body: changes what the lock guards; gets the grant's time, returns the hold in ps.
+            longest: no hold is longer, in ps.
+            site: the caller's name in reports.
+
+        Returns:
+            When it asked and when it released: both are final, whatever interrupts come,
+            and lie before the next barrier, so an operation may be counted by them
+            without a look.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how to run a section")
+
+    def read_section(self, cpu: Cpu, body: Body, longest: Time, site: str) -> Op[Span]:
+        """Run a body that changes nothing, beside other readers where the lock allows it."""
+        return (yield from self.section(cpu, body, longest, site))
+
+    # -- bookkeeping for policies ----------------------------------------------------------
+
+    @property
+    def granted_at(self) -> Time:
+        """Lock time at which the holder got it."""
+        assert self.holder is not None
+        return self.holder.granted
+
+    def swap(self, cpu: Cpu, ticket: Ticket) -> Op[None]:
+        """Arrive: one read-modify-write of the lock word, after which its old value is known."""
+        done = self.line.rmw(cpu)
+        cpu.charge(done - cpu.clock, self.line_cause)
+        yield from cpu.sync()
+        self.note_arrived(ticket)
+
+    def note_arrived(self, ticket: Ticket) -> None:
+        """The ticket's processor has done its swap; a handler may have made it later."""
+        cpu = ticket.cpu
+        ticket.arrived = ticket.granted = cpu.clock
+        ticket.stolen = cpu.time_stolen
+        ticket.last = self.last
+        if self.holder is not None:
+            ticket.ahead = self.holder.site
+
+    def block(self, cpu: Cpu) -> Op[None]:
+        """Spin until another processor arms the alarm."""
+        check_for_deadlock(cpu)
+        yield from cpu.wait(self.wait_cause)
+
+    def spin(self, cpu: Cpu, ticket: Ticket) -> Op[None]:
+        """Spin until granted; the last part of the wait is the hand-over."""
+        ticket.contended = ticket.waiting = True
+        before = cpu.spent[self.wait_cause]
+        yield from self.block(cpu)
+        ticket.waiting = False
+        waited = cpu.spent[self.wait_cause] - before
+        cpu.move_time(self.wait_cause, self.pass_cause, min(waited, ticket.passing))
+
+    def grant(self, ticket: Ticket, passing: Time) -> None:
+        """Pass the lock, `passing` ps from now, to a ticket whose processor spins."""
+        ticket.passing = max(1, passing)  # nothing crosses between processors in no time
+        ticket.granted = ticket.cpu.env._now + ticket.passing
+        ticket.cpu.alarm.arm(ticket.granted)
+
+    def note_entered(self, ticket: Ticket) -> None:
+        """The ticket's processor has the lock."""
+        self.holder = ticket
+        self.note_granted(ticket, self.stat)
+
+    def note_granted(self, ticket: Ticket, stat: LockStat) -> None:
+        """Record the wait of a ticket, and that its processor holds the lock."""
+        cpu = ticket.cpu
+        cpu.locks_held.append(Held(self, self.lock_class, ticket.site))
+        if ticket.contended:
+            wait = ticket.granted - ticket.arrived
+            stat.usage(cpu.id, ticket.site).waited(wait, ticket.last != cpu.id, ticket.ahead)
+
+    def note_left(self, cpu: Cpu) -> None:
+        """The holder releases now."""
+        ticket = self.holder
+        assert ticket is not None
+        self.note_released(ticket, self.stat)
+        self.holder = None
+
+    def note_released(self, ticket: Ticket, stat: LockStat) -> None:
+        """Record the hold of a ticket that ends now."""
+        cpu = ticket.cpu
+        stat.usage(cpu.id, ticket.site).held(cpu.clock - ticket.granted, self.last != cpu.id)
+        stat.stolen += cpu.time_stolen - ticket.stolen
+        self.last = cpu.id
+
+    # -- for deadlock reports ------------------------------------------------------------
+
+    def blockers(self) -> Sequence[Agent]:
+        """The holder."""
+        return [self.holder.cpu] if self.holder is not None else []
+
+    def describe(self) -> str:
+        """Which lock, and who has it."""
+        if self.holder is None:
+            return f"lock {self.name} (nobody holds it: it was never passed on)"
+        return f"lock {self.name} (held by CPU {self.holder.cpu.id} since {self.holder.site})"
+
+
+class SpinLock(Lock):
+    """Base of all spinning policies."""
 
     # -- to be written by a policy ------------------------------------------------
 
@@ -159,19 +298,7 @@ class SpinLock:
         cpu.preempt_depth -= 1
 
     def section(self, cpu: Cpu, body: Body, longest: Time, site: str) -> Op[Span]:
-        """Run `body` under the lock with interrupts off from before the arrival to the release.
-
-        Args:
-            cpu: the processor.
-            body: changes what the lock guards; gets the grant's time, returns the hold in ps.
-            longest: no hold is longer, in ps.
-            site: the caller's name in reports.
-
-        Returns:
-            When it asked and when it released: both are final, whatever interrupts come,
-            and lie before the next barrier, so an operation may be counted by them
-            without a look.
-        """
+        """Run `body` under the lock with interrupts off from before the arrival to the release."""
         yield from cpu.sync()
         asked = cpu.clock
         yield from cpu.irq_off()
@@ -182,46 +309,3 @@ class SpinLock:
         released = cpu.clock
         yield from cpu.irq_on()
         return asked, released
-
-    @property
-    def granted_at(self) -> Time:
-        """Lock time at which the holder got it."""
-        assert self.holder is not None
-        return self.holder.granted
-
-    # -- bookkeeping for policies ----------------------------------------------------------
-
-    def block(self, cpu: Cpu) -> Op[None]:
-        """Spin until another processor arms the alarm."""
-        check_for_deadlock(cpu)
-        yield from cpu.wait(self.wait_cause)
-
-    def note_entered(self, ticket: Ticket) -> None:
-        """The ticket's processor has the lock."""
-        self.holder = ticket
-        cpu = ticket.cpu
-        cpu.locks_held.append(Held(self, self.lock_class, ticket.site))
-
-    def note_left(self, cpu: Cpu) -> None:
-        """The holder releases now; wait and hold are recorded together, so no barrier parts them."""
-        ticket = self.holder
-        assert ticket is not None
-        usage = self.stat.usage(cpu.id, ticket.site)
-        if ticket.contended:
-            usage.waited(ticket.granted - ticket.arrived, ticket.last != cpu.id, ticket.ahead)
-        usage.held(cpu.clock - ticket.granted, self.last != cpu.id)
-        self.stat.stolen += cpu.time_stolen - ticket.stolen
-        self.last = cpu.id
-        self.holder = None
-
-    # -- for deadlock reports ------------------------------------------------------------
-
-    def blockers(self) -> Sequence[Agent]:
-        """The holder."""
-        return [self.holder.cpu] if self.holder is not None else []
-
-    def describe(self) -> str:
-        """Which lock, and who has it."""
-        if self.holder is None:
-            return f"lock {self.name} (nobody holds it: it was never passed on)"
-        return f"lock {self.name} (held by CPU {self.holder.cpu.id} since {self.holder.site})"

@@ -14,7 +14,10 @@ from typing import NamedTuple
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.errors import LockMisuse
-from coalsim.locks.lockstat import LockStat
+from coalsim.locks.lockstat import LockRow, LockStat
+
+UNRANKED = -1
+"""The rank of a class that may be taken before and after any other: nobody checks its order."""
 
 
 class LockClass:
@@ -25,15 +28,23 @@ class LockClass:
         rank: place in the order; a lock may be taken only while all held ones have lower ranks.
         type: perf's word for the kind of lock.
         sleeps: waiting for it gives the processor away.
+        readers: readers count apart from writers, in a row of their own.
     """
 
-    def __init__(self, name: str, rank: int, *, type: str = "spinlock", sleeps: bool = False) -> None:
+    def __init__(
+        self, name: str, rank: int, *, type: str = "spinlock", sleeps: bool = False, readers: bool = False
+    ) -> None:
         self.name = name
         self.rank = rank
         self.sleeps = sleeps
-        self.stat = LockStat(name, type)
+        self.stat = LockStat(name, f"{type}:W" if readers else type)
+        self.read_stat = LockStat(name, f"{type}:R") if readers else None
         self.taken_irqs_off_at = ""  # a call site, once seen
         self.held_for_answers_at = ""
+
+    def rows(self) -> tuple[LockRow, ...]:
+        """Frozen snapshots: one, or that of the readers and that of the writers."""
+        return (self.stat.row(),) if self.read_stat is None else (self.read_stat.row(), self.stat.row())
 
 
 class Held(NamedTuple):
@@ -56,15 +67,15 @@ def check_acquire(cpu: Cpu, lock: object, lock_class: LockClass, site: str) -> N
             raise LockMisuse(
                 f"CPU {cpu.id} takes {lock_class.name} twice: at {site}, holding it since {held.site}"
             )
-        if held.lock_class.rank >= lock_class.rank:
-            raise LockMisuse(
-                f"CPU {cpu.id} takes {lock_class.name} (rank {lock_class.rank}) at {site} out of order: "
-                f"it holds {held.lock_class.name} (rank {held.lock_class.rank}) since {held.site}"
-            )
         if lock_class.sleeps and not held.lock_class.sleeps:
             raise LockMisuse(
                 f"CPU {cpu.id} may sleep for {lock_class.name} at {site} "
-                f"under the spinlock {held.lock_class.name} taken at {held.site}"
+                f"under {held.lock_class.name} taken at {held.site}, under which nobody may sleep"
+            )
+        if held.lock_class.rank >= lock_class.rank != UNRANKED:
+            raise LockMisuse(
+                f"CPU {cpu.id} takes {lock_class.name} (rank {lock_class.rank}) at {site} out of order: "
+                f"it holds {held.lock_class.name} (rank {held.lock_class.rank}) since {held.site}"
             )
 
 
@@ -105,14 +116,14 @@ def check_may_sleep(cpu: Cpu, site: str) -> None:
     """Before the running thread gives its processor away.
 
     Raises:
-        LockMisuse: it holds a spinlock, or interrupts are off.
+        LockMisuse: it holds a lock that forbids sleep, or interrupts are off.
     """
     for held in cpu.locks_held:
         assert isinstance(held, Held)
         if not held.lock_class.sleeps:
             raise LockMisuse(
-                f"CPU {cpu.id} sleeps at {site} under the spinlock {held.lock_class.name} "
-                f"taken at {held.site}"
+                f"CPU {cpu.id} sleeps at {site} under {held.lock_class.name} "
+                f"taken at {held.site}, under which nobody may sleep"
             )
     if cpu.irq_depth:
         raise LockMisuse(f"CPU {cpu.id} sleeps at {site} with interrupts off")

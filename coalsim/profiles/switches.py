@@ -22,7 +22,7 @@ FrameSource = Literal["buddy", "bitmap"]
 KmallocClasses = Literal["pow2", "linux"]
 HighRule = Literal["fixed", "six-batches", "watermark", "tuned"]
 AllocScale = Literal["none", "6.7"]
-FreeScale = Literal["none", "5.14", "6.7"]
+FreeScale = Literal["none", "5.14", "6.7", "6.16"]
 ListLock = Literal["none", "spinlock"]
 DrainTime = Literal["before-push", "after-push"]
 ZoneLayout = Literal["one", "dma-dma32-normal"]
@@ -88,7 +88,7 @@ class Switches:
     """Whether the refill batch doubles in runs of allocations (6.7, c0a242394cb9)."""
     pcp_free_scale: FreeScale
     """Whether the drain batch doubles in runs of frees: not; per drain (5.14, 3b12e7e97938); as pages freed
-    in a row (6.7)."""
+    in a row (6.7); the same with a higher threshold for streams of larger blocks (6.16)."""
     pcp_scale_max: int
     """Doubling stops at batch << this (6.7, 52166607ecc9: 5).  Not read where nothing is capped."""
     pcp_drain: DrainTime

@@ -20,8 +20,9 @@ from coalsim.provenance import Sourced, Status
 from coalsim.topology.check import MAX_MEMORY, size_problem
 from coalsim.topology.costs import assumed_costs, dram_matrix, filled
 from coalsim.topology.distance import Distance, socket_hops
-from coalsim.topology.machine import Machine, MemoryNode, Row, Slit, occurring_distances
+from coalsim.topology.machine import Machine, Row
 from coalsim.topology.overrides import occupancy_as_transfer
+from coalsim.topology.place import MemoryNode, Slit, occurring_distances
 from coalsim.topology.placing import FoundCpu, Key, Numbering, place_cpus
 from coalsim.units import PAGE_SIZE, NodeId
 

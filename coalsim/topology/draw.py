@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from coalsim.provenance import Sourced
 from coalsim.topology.distance import Distance
-from coalsim.topology.machine import Machine, MemoryNode
+from coalsim.topology.machine import Machine
+from coalsim.topology.place import MemoryNode
 from coalsim.topology.ranges import ranges
 from coalsim.units import format_size
 

@@ -13,7 +13,8 @@ from math import ceil, cos, pi, sin, sqrt
 from coalsim.topology import svg
 from coalsim.topology.distance import Distance
 from coalsim.topology.draw import WHAT, nanoseconds, size_in_words
-from coalsim.topology.machine import Machine, MemoryNode
+from coalsim.topology.machine import Machine
+from coalsim.topology.place import MemoryNode
 from coalsim.topology.ranges import ranges
 from coalsim.units import format_size
 
@@ -55,7 +56,7 @@ def machine_svg(machine: Machine) -> str:
             width = max(width, x - gap + MARGIN)
             y += max(block.height for block in row) + gap
         y += PAD
-    return svg.document(width, y - 3 * PAD, f"{machine.name}: {machine.title}", parts)
+    return svg.document(width, y - 2 * PAD, f"{machine.name}: {machine.title}", parts)
 
 
 def _rows(blocks: Sequence[_Block], gap: float) -> Iterator[list[_Block]]:
@@ -123,7 +124,7 @@ def _cluster(machine: Machine, cores: dict[int, list[int]]) -> _Block:
     labelled = machine.num_cpus <= LABELLED_CPUS
     side = 30.0 if labelled else 16.0 if machine.num_cpus <= 256 else 10.0
     step = side + (4 if labelled else 3)
-    across = max(1, ceil(sqrt(2 * len(cores))))
+    across = ceil(len(cores) / max(1, round(sqrt(len(cores) / 2))))
     elements: list[str] = []
     for i, (core, cpus) in enumerate(cores.items()):
         x, y = 4 + i % across * step, 4 + i // across * step

@@ -12,7 +12,7 @@ from coalsim.errors import Problem
 from coalsim.provenance import Sourced
 from coalsim.topology.check import size_problem
 from coalsim.topology.cost_reader import Reader, Table
-from coalsim.topology.machine import CpuPlace
+from coalsim.topology.place import CpuPlace
 from coalsim.topology.placing import Grid, Numbering, place_cpus
 from coalsim.units import CpuId, NodeId
 

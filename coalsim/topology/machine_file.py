@@ -35,10 +35,11 @@ from coalsim.topology.cost_reader import TIMES, Reader
 from coalsim.topology.costs import filled
 from coalsim.topology.distance import socket_hops
 from coalsim.topology.layout_reader import read_layout
-from coalsim.topology.machine import Machine, occurring_distances
+from coalsim.topology.machine import Machine
 from coalsim.topology.matrix_reader import read_dram, read_link_bandwidth, read_links, read_slit
 from coalsim.topology.node_reader import read_nodes
 from coalsim.topology.overrides import occupancy_as_transfer
+from coalsim.topology.place import occurring_distances
 from coalsim.topology.toml_text import key_lines, line_of, read_toml
 
 TOP = (

@@ -14,7 +14,8 @@ from coalsim.provenance import Sourced, Status
 from coalsim.topology.cost_reader import TIMES, Reader, Table
 from coalsim.topology.distance import Distance, of_hops
 from coalsim.topology.layout_reader import Layout
-from coalsim.topology.machine import MemoryNode, Row, Slit
+from coalsim.topology.machine import Row
+from coalsim.topology.place import MemoryNode, Slit
 
 BETWEEN = {
     "local": Distance.SELF,

@@ -4,7 +4,7 @@ from coalsim.provenance import Sourced
 from coalsim.topology.check import MAX_MEMORY
 from coalsim.topology.cost_reader import Reader, Table
 from coalsim.topology.layout_reader import Layout
-from coalsim.topology.machine import MemoryNode
+from coalsim.topology.place import MemoryNode
 from coalsim.units import GIB, KIB, MIB, PAGE_SIZE, NodeId
 
 SIZES = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}

@@ -152,7 +152,8 @@ def _size(key: str, text: str) -> int:
     try:
         size = parse_size(text)
     except ValueError as refusal:
-        raise ConfigError([_problem(key, text, "not a size", str(refusal))]) from None
+        message, _, remedy = str(refusal).partition("; ")
+        raise ConfigError([_problem(key, text, message, remedy or "write it like 2GiB")]) from None
     if size % PAGE_SIZE or size > MAX_MEMORY:
         raise ConfigError([_problem(key, text, "not whole 4 KiB pages, or too large", "write it like 2GiB")])
     return size

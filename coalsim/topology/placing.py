@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from coalsim.topology.machine import CpuPlace
+from coalsim.topology.place import CpuPlace
 from coalsim.units import CpuId, NodeId
 
 Key: TypeAlias = Hashable

@@ -6,16 +6,19 @@ XML, `numactl -H` text, a copy of /sys as a directory or tar.  Files are told ap
 by what is in them, machine files by their suffix.
 """
 
+import re
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from coalsim.errors import ConfigError, InputError, Problem
+from coalsim.errors import ConfigError, Problem
 from coalsim.guarded import DEFAULT_MAX_INPUT, clean, guarded_blocks, refusal
 from coalsim.topology.machine import Machine
 
 PRESETS = Path(__file__).with_name("machines")
+_KINDS = "give lstopo XML, numactl -H text, a copy of /sys (directory or tar), or a machine file (.toml)"
 _USTAR = slice(257, 262)  # where a tar header says so
+_NUMACTL = re.compile(rb"^(?:available:\s+\d+ node|node\s+\d+ (?:cpus|size):)", re.MULTILINE)
 
 
 @cache
@@ -77,17 +80,9 @@ def import_machine(path: Path, max_input: int = DEFAULT_MAX_INPUT) -> Machine:
         return machine_from_sysfs(path, max_input)
     if beginning.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
         return machine_from_hwloc(path, max_input)
-    if b"\0" in beginning:
-        raise refusal(path, "binary data of no kind that is known", _KINDS)
-    try:
-        return machine_from_numactl(path, max_input)
-    except InputError as refused:
-        if path.suffix == ".xml":
-            raise refusal(path, "not XML", "export with lstopo --of xml") from None
-        raise refused
-
-
-_KINDS = "give lstopo XML, numactl -H text, a copy of /sys (directory or tar), or a machine file (.toml)"
+    if not _NUMACTL.search(beginning):
+        raise refusal(path, "describes no machine in any way that is known", _KINDS)
+    return machine_from_numactl(path, max_input)
 
 
 def _exists(what: str) -> bool:

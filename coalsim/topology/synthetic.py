@@ -48,7 +48,7 @@ _LEVEL = re.compile(
     r"\s*(?:(?P<open>\[)\s*(?P<child>[A-Za-z]+)\s*(?:\((?P<child_attributes>[^()]*)\))?\s*\]"
     r"|(?P<type>[A-Za-z]+[0-9]?)(?:[di]?(?:cache)?)?:(?P<count>[0-9]{1,6})(?:\((?P<attributes>[^()]*)\))?)(?=\s|\Z)"
 )
-_LOOKS_LIKE = re.compile(r"\s*[A-Za-z][A-Za-z0-9]*:[0-9]+(?:[\s(\[]|\Z)")
+_LOOKS_LIKE = re.compile(r"\s*[A-Za-z][A-Za-z0-9]*:")
 
 
 def is_synthetic(text: str) -> bool:
@@ -101,7 +101,8 @@ def _memory(text: str, attributes: str) -> int:
             try:
                 return parse_size(value)
             except ValueError as refusal:
-                raise _refuse(text, f"{clean(attribute)!r} is not a memory size", str(refusal)) from None
+                message, _, remedy = str(refusal).partition("; ")
+                raise _refuse(text, message, remedy or "write it like memory=4GiB") from None
         if key != "size":
             raise _refuse(text, f"{clean(key)!r} is not an attribute that is known", "use memory= or size=")
     return DEFAULT_MEMORY

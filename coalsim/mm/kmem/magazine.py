@@ -243,6 +243,7 @@ class Depot:
         full = min(self._full_reapable, self._full_least)
         empty = min(self._empty_reapable, self._empty_least)
         reaped = [self.full.pop() for _ in range(full)] + [self.empty.pop() for _ in range(empty)]
+        self._full_reapable, self._empty_reapable = 0, 0  # once per interval
         self._full_least -= full
         self._empty_least -= empty
         return reaped

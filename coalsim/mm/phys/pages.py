@@ -38,31 +38,25 @@ CPU_MASK = (1 << ORDER_SHIFT) - 1
 class OwnPages:
     """What one processor has of the page allocator; private to it."""
 
-    __slots__ = (
-        "foreign",
-        "hits",
-        "home",
-        "home_node",
-        "interleaved",
-        "lists",
-        "misses",
-        "others",
-        "remote_frees",
-        "turn",
-    )
+    __slots__ = ("foreign", "hits", "home", "lists", "misses", "remote_frees", "turn")
 
     def __init__(self, home: Zone, home_list: OwnList, num_nodes: int) -> None:
         self.home = home
-        self.home_node = home.node
         self.lists: dict[int, OwnList] = {home.index: home_list}  # by zone index
         self.turn = 0  # of an interleaving placement
-        # pages by node: taken where wanted, taken elsewhere than wanted, wanted here but taken elsewhere
+        # pages by node: taken where wanted, taken there but wanted elsewhere, wanted there but taken elsewhere
         self.hits = [0] * num_nodes
         self.misses = [0] * num_nodes
         self.foreign = [0] * num_nodes
-        self.others = [0] * num_nodes  # taken on a node that is not the processor's own
-        self.interleaved = [0] * num_nodes
         self.remote_frees = 0  # blocks freed that another processor took
+
+    def reset(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
+        for counts in (self.hits, self.misses, self.foreign):
+            counts[:] = [0] * len(counts)
+        self.remote_frees = 0
+        for mine in self.lists.values():
+            mine.reset()
 
 
 class PageAllocator:
@@ -145,7 +139,7 @@ class PageAllocator:
         head = mine.pages.pop(order)
         assert head is not None
         mine.allocs += 1
-        own.hits[own.home_node] += 1 << order
+        own.hits[own.home.node] += 1 << order
         cpu.charge(self._hit_cost[order], ALLOC)
         self._taken[head] = order << ORDER_SHIFT | cpu.id
         return head
@@ -168,7 +162,7 @@ class PageAllocator:
                 head, fresh = yield from self._from_zone(cpu, own, zone, order, site)
                 if head >= 0:
                     cpu.charge((self._prep_cold if fresh else self._prep)[order], ALLOC)
-                    self._note_placed(cpu, own, zone.node, wanted, 1 << order)
+                    self._note_placed(own, zone.node, wanted, 1 << order)
                     self._taken[head] = order << ORDER_SHIFT | cpu.id
                     return Pfn(head)
         self.failures += 1
@@ -204,14 +198,12 @@ class PageAllocator:
         if due := mine.pages.decay():
             yield from zone.drain(cpu, mine, due, 0, site)
 
-    def _note_placed(self, cpu: Cpu, own: OwnPages, got: NodeId, wanted: NodeId, pages: int) -> None:
+    def _note_placed(self, own: OwnPages, got: NodeId, wanted: NodeId, pages: int) -> None:
         if got == wanted:
             own.hits[got] += pages
         else:
             own.misses[got] += pages
             own.foreign[wanted] += pages
-        if got != cpu.node:
-            own.others[got] += pages
 
     # -- freeing --------------------------------------------------------------------
 
@@ -306,7 +298,7 @@ class PageAllocator:
         if taken is not None:
             self._taken[pfn] = taken
             return BadFree(pfn, f"{who} with order {order}, taken with order {taken >> ORDER_SHIFT}")
-        zone = self.zone_of(pfn) if 0 <= pfn and self.zones else None
+        zone = self.zone_of(pfn) if pfn >= 0 else None
         if zone is None or not zone.first <= pfn < zone.first + zone.frames:
             return ForeignFree(pfn, f"{who}; the machine has no such frame")
         for head in (pfn & -(1 << up) for up in range(1, self.max_order + 1)):

@@ -41,6 +41,10 @@ class OwnList:
         self.pages = pages
         self.pressure = CALM  # the zone's, as seen at the last visit
         self.decayed_at = 0  # timer tick of the last decay
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
         self.allocs = self.frees = 0
         self.refills = self.refill_pages = 0
         self.drains = self.drain_pages = 0

@@ -147,12 +147,13 @@ def list_rules(switches: Switches, frames: int, mark: Watermarks, cpus: int) -> 
 
 
 def _generation(switches: Switches) -> Generation:
-    """The rules that a combination of switches means; kernels had only these four."""
+    """The rules that a combination of switches means; kernels had only these."""
     known: dict[tuple[str, str, str], Generation] = {
         ("before-push", "none", "none"): "coal",
         ("after-push", "none", "none"): "linux-2.6",
         ("after-push", "none", "5.14"): "linux-5.14",
         ("after-push", "6.7", "6.7"): "linux-6.7",
+        ("after-push", "6.7", "6.16"): "linux-6.16",
     }
     chosen = (switches.pcp_drain, switches.pcp_alloc_scale, switches.pcp_free_scale)
     if chosen not in known:

@@ -1,0 +1,122 @@
+"""The slab layer under magazines: take and give objects under the cache's lock.
+
+New slabs are cut outside the lock; their pages come from the page allocator, before
+the lock is taken again.  All its sections touch only the lists that the lock guards,
+so they can be computed.
+
+Locking: `lock` (class "kmem_cache->lock"), one per cache or per node of it.
+Source: Bonwick, "The Slab Allocator", USENIX Summer 1994.
+"""
+
+from collections.abc import Sequence
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.engine.clock import Op
+from coalsim.locks.base import Body
+from coalsim.mm.kmem.base import ALLOC, FREE, RANK_SLABS, KmemSystem
+from coalsim.mm.kmem.geometry import SlabGeometry
+from coalsim.mm.kmem.slab import Slab, SlabDirectory, SlabLists
+from coalsim.units import NodeId, Pfn, Time
+
+KEEP_EMPTY = 1
+"""Empty slabs that a cache keeps for the next need."""
+
+
+class SlabLayer:
+    """The slabs of one cache, or of one node of it.
+
+    Args:
+        system: what caches are built from.
+        name: of the cache.
+        geometry: its cut.
+        directory: frame to slab, shared by all caches.
+        node: pages come from this node only; None: from where placement says.
+    """
+
+    def __init__(
+        self,
+        system: KmemSystem,
+        name: str,
+        geometry: SlabGeometry,
+        directory: SlabDirectory,
+        node: NodeId | None,
+    ) -> None:
+        self._system = system
+        self._geometry = geometry
+        self._node = node
+        self.lists = SlabLists(name, geometry, directory, node or 0, KEEP_EMPTY)
+        self.lock = system.make_lock("kmem_cache->lock", RANK_SLABS, f"slabs of {name}")
+
+    def _section(self, cpu: Cpu, body: Body, longest: Time, site: str) -> Op[None]:
+        if self._system.switches.slab_irqsave:
+            yield from self.lock.section(cpu, body, longest, site)
+        else:
+            yield from self.lock.acquire(cpu, site)
+            yield from cpu.sync()
+            cpu.charge(body(self.lock.granted_at), self.lock.hold_cause)
+            yield from self.lock.release(cpu)
+
+    def take(self, cpu: Cpu, count: int, site: str) -> Op[list[int]]:
+        """Up to `count` objects; fewer if memory is short."""
+        objects: list[int] = []
+        while len(objects) < count:
+            got = yield from self._take_listed(cpu, count - len(objects), None, site)
+            objects += got
+            if len(objects) < count:
+                pfn = yield from self._system.pages.alloc(cpu, self._geometry.order, site, self._node)
+                if pfn < 0:
+                    break
+                costs = self._system.costs
+                cost = costs.slab_create_fixed + self._geometry.objects * costs.slab_create_per_object
+                cpu.charge(cost, ALLOC)
+                objects += yield from self._take_listed(cpu, count - len(objects), pfn, site)
+        return objects
+
+    def _take_listed(self, cpu: Cpu, count: int, pfn: Pfn | None, site: str) -> Op[list[int]]:
+        """Objects of slabs that are there, after adding a slab made of a run of pages."""
+        costs = self._system.costs
+        objects: list[int] = []
+
+        def body(_: Time) -> Time:
+            hold = 0
+            if pfn is not None:
+                self.lists.add_slab(pfn)
+                hold += costs.slab_list_move
+            found, slabs = self.lists.take(count)
+            objects.extend(found)
+            return hold + len(found) * costs.slab_take + slabs * costs.slab_list_move
+
+        longest = count * costs.slab_take + (count + 1) * costs.slab_list_move
+        yield from self._section(cpu, body, longest, site)
+        return objects
+
+    def give(self, cpu: Cpu, objects: Sequence[int], site: str) -> Op[None]:
+        """Take objects back; slabs that become empty give their pages back."""
+        costs = self._system.costs
+        emptied: list[Slab] = []
+
+        def body(_: Time) -> Time:
+            slabs, touched = self.lists.put(objects)
+            emptied.extend(slabs)
+            return touched * costs.slab_put + len(slabs) * costs.slab_list_move
+
+        longest = len(objects) * (costs.slab_put + costs.slab_list_move)
+        yield from self._section(cpu, body, longest, site)
+        yield from self._give_pages(cpu, emptied, site)
+
+    def drain_empty(self, cpu: Cpu, site: str) -> Op[None]:
+        """Give the pages of all empty slabs back."""
+        costs = self._system.costs
+        emptied: list[Slab] = []
+
+        def body(_: Time) -> Time:
+            emptied.extend(self.lists.drain_empty())
+            return len(emptied) * costs.slab_list_move
+
+        yield from self._section(cpu, body, (KEEP_EMPTY + 1) * costs.slab_list_move, site)
+        yield from self._give_pages(cpu, emptied, site)
+
+    def _give_pages(self, cpu: Cpu, emptied: Sequence[Slab], site: str) -> Op[None]:
+        for slab in emptied:
+            cpu.charge(self._system.costs.slab_destroy, FREE)
+            yield from self._system.pages.free(cpu, Pfn(slab.pfn), self._geometry.order, site)
