@@ -8,7 +8,8 @@ processor's clock moves by the handler's cost, a waiting one runs it while it
 waits.  With interrupts off it stays pending, in order of arrival with at most one
 timer tick, and is handled when the outermost section ends.  A computed lock
 section leaves no event at its end: `close_window` notes until when interrupts
-are off, and what arrives before is handled from there on.
+are off, and what arrives up to then is handled from there on.  Only a message that
+later requests may still join has to wait there as a pending one would.
 
 Handlers change private state of their processor only, never wait and take no lock.
 """
@@ -165,7 +166,10 @@ class Cpu(Clocked):
             raise KernelBug(f"CPU {self.id} turns interrupts on that are on")
         self.irq_depth -= 1
         if not self.irq_depth:
-            self._handle_pending(self.clock)
+            if self.pending:
+                self._handle_pending()
+            else:
+                self.limit = min(self.hard, self.next_tick)
 
     def close_window(self) -> None:
         """End an interrupts-off section computed up to `clock`, without an event.
@@ -175,25 +179,40 @@ class Cpu(Clocked):
         self.irq_depth -= 1
         if not self.irq_depth:
             self.off_until = self.clock
-            if self.pending:
-                self._handle_pending(self.clock)
-            else:
-                hard, tick = self.hard, self.next_tick
-                self.limit = hard if hard < tick else tick
+            hard, tick = self.hard, self.next_tick
+            self.limit = hard if hard < tick else tick
 
-    def _handle_pending(self, at: Time) -> None:
-        if self.pending:
-            pending, self.pending, self.tick_pending = self.pending, [], False
-            for arrived, shot in pending:
-                if shot is None:
-                    self.run_tick(max(at, arrived))
-                else:
-                    self._handle(arrived, max(at, arrived), shot)
-        self.limit = min(self.hard, self.next_tick)
+    def _handle_pending(self) -> None:
+        """Interrupts are on again, now: handle what arrived meanwhile."""
+        now = self.env._now
+        pending, self.pending, self.tick_pending = self.pending, [], False
+        for arrived, shot in pending:
+            if shot is None:
+                self.run_tick(now)
+            else:
+                self._handle(arrived, now, shot)
+        self.new_limit()  # a handler that starts later can still take requests
 
     def defer_tick(self, due: Time) -> None:
         """Keep a tick that fell due with interrupts off, in order of arrival."""
         self.pending.append((due, None))
+
+    def tick_in_window(self, due: Time) -> None:
+        """As above, but behind messages that wait for the end."""
+        if self.pending:
+            self.defer_tick(due)
+        else:
+            super().tick_in_window(due)
+
+    def _pend_in_window(self, at: Time, shot: Shot["Cpu"]) -> None:
+        """Keep a message until the end of the computed section, as the section by events would."""
+        if not self.pending:
+            self.env.post_before_cpu(self.off_until, self.id, self._end_window)
+        self.pending.append((at, shot))
+
+    def _end_window(self, _: Event) -> None:
+        self.take_ticks(self.env._now)
+        self._handle_pending()
 
     # -- messages -----------------------------------------------------------------
 
@@ -238,9 +257,10 @@ class Cpu(Clocked):
         self.inbox.remove(at)
         if self.irq_depth:
             self.pending.append((at, shot))
-            self.join_until = max(self.join_until, at + 1)
             if shot.initiator is not None:
                 check_for_deadlock(shot.initiator)
+        elif at <= self.off_until and (shot.joinable or self.pending):
+            self._pend_in_window(at, shot)
         else:
             self._handle(at, max(at, self.off_until), shot)
 

@@ -39,6 +39,7 @@ class CallQueue:
             self._waiting.append(shot)
             shot.waiting_for[target.id] = target
         elif now < self._handler_starts:
+            target.take_ticks(now)  # they came first
             began = target.handler_until
             target.steal(began, shot.cost, "handler")
             shot.effect(target)
@@ -46,7 +47,9 @@ class CallQueue:
         else:
             self.interrupts += 1
             self._arrives = arrival
-            carrier = Shot[Cpu](initiator, now, 1, 0, lambda _: self._take(arrival), lambda _: 1)
+            carrier = Shot[Cpu](
+                initiator, now, 1, 0, lambda _: self._take(arrival), lambda _: 1, joinable=True
+            )
             self._waiting.append(shot)
             shot.waiting_for[target.id] = target
             initiator.send([(arrival, target)], carrier)
@@ -62,4 +65,5 @@ class CallQueue:
             began = target.handler_until
             target.steal(began, shot.cost, "handler")
             shot.effect(target)
-            shot.answer(target.id, arrived, max(arrived, starts), began, target.handler_until)
+            came = max(arrived, shot.sent)  # a request may join a handler that is pending
+            shot.answer(target.id, came, max(came, starts), began, target.handler_until)

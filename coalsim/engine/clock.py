@@ -66,6 +66,7 @@ class Engine(simpy.Environment):
         self.tick_events = tick_events
         self.next_barrier: Time = FOREVER
         self.events = 0  # heap entries served so far
+        self.stuck: Callable[[], str] = str  # who can never go on; asked where ticks keep the heap full
         self._barriers: list[Time] = []
 
     def declare_barrier(self, at: Time, action: Callable[[], None]) -> None:
@@ -89,6 +90,13 @@ class Engine(simpy.Environment):
         event.callbacks = [action]
         self.schedule(event, EventPriority(rank), at - self._now)
         return event
+
+    def post_before_cpu(self, at: Time, cpu: CpuId, action: Callable[[Event], None]) -> None:
+        """Put an entry where the processor itself would act, right before its alarm."""
+        event = Event(self)
+        event._ok, event._value = True, None
+        event.callbacks = [action]
+        heappush(self._queue, (at, EventPriority(RANK_CPU + cpu), -1, event))
 
     def run_to(self, end: Event) -> bool:
         """Serve events until `end` has been served; False if the heap ran empty before.

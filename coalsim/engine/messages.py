@@ -36,6 +36,7 @@ class Shot(Generic[C]):
         cost: what the handler takes from each target, in ps.
         effect: what the handler does to its processor's private state.
         way_back: time from the end of a target's handler until the initiator sees its answer.
+        joinable: until its handler starts, `effect` may still take further requests.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class Shot(Generic[C]):
         "done",
         "effect",
         "initiator",
+        "joinable",
         "last",
         "left",
         "sent",
@@ -59,7 +61,10 @@ class Shot(Generic[C]):
         cost: Time,
         effect: Callable[[C], None],
         way_back: Callable[[CpuId], Time],
+        *,
+        joinable: bool = False,
     ) -> None:
+        self.joinable = joinable
         self.initiator = initiator
         self.sent = sent
         self.left = targets

@@ -26,6 +26,7 @@ sees them, so they are taken when the clock passes them.
 from collections import defaultdict
 
 from coalsim.engine.clock import RANK_TICK, Alarm, Engine, Op
+from coalsim.errors import DeadlockError
 from coalsim.units import FOREVER, CpuId, Time
 
 HANDLER = "handler"
@@ -179,14 +180,18 @@ class Clocked:
             else:
                 self.tick_pending = True
                 self.defer_tick(due)
-        elif due < self.off_until:
+        elif due <= self.off_until:  # a tick at the end still finds interrupts off
             if self._tick_window == self.off_until:
                 self.ticks_lost += 1
             else:
                 self._tick_window = self.off_until
-                self.run_tick(self.off_until)
+                self.tick_in_window(due)
         else:
             self.run_tick(due)
+
+    def tick_in_window(self, due: Time) -> None:
+        """A tick fell due in a computed section: it runs at its end."""
+        self.run_tick(self.off_until)
 
     def run_tick(self, at: Time) -> None:
         """Run the tick handler, not before `at`."""
@@ -216,5 +221,7 @@ class Clocked:
             due, self.next_tick = self.next_tick, self.next_tick + self.tick_period
             self._schedule_tick_event()
             self._take_tick(due)
+            if not self.id and (stuck := self.env.stuck()):
+                raise DeadlockError(stuck)
 
         self.env.post_event(self.next_tick, RANK_TICK + self.id, fired)

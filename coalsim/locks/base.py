@@ -133,6 +133,7 @@ class Lock:
         self.line = CacheLine(name)
         self.holder: Ticket | None = None
         self.last = NOBODY  # the last processor that had it
+        self.last_site = ""  # and where it had taken it
         self.line_cause = f"line:{lock_class.name}"
         self.wait_cause = f"lock:{lock_class.name}:wait"
         self.pass_cause = f"lock:{lock_class.name}:hand-over"
@@ -194,8 +195,7 @@ class Lock:
         ticket.arrived = ticket.granted = cpu.clock
         ticket.stolen = cpu.time_stolen
         ticket.last = self.last
-        if self.holder is not None:
-            ticket.ahead = self.holder.site
+        ticket.ahead = self.holder.site if self.holder is not None else self.last_site
 
     def block(self, cpu: Cpu) -> Op[None]:
         """Spin until another processor arms the alarm."""
@@ -242,7 +242,7 @@ class Lock:
         cpu = ticket.cpu
         stat.usage(cpu.id, ticket.site).held(cpu.clock - ticket.granted, self.last != cpu.id)
         stat.stolen += cpu.time_stolen - ticket.stolen
-        self.last = cpu.id
+        self.last, self.last_site = cpu.id, ticket.site
 
     # -- for deadlock reports ------------------------------------------------------------
 

@@ -46,7 +46,8 @@ DEFAULT_MEMORY = GIB  # of a node whose size is not given: what hwloc assumes
 MAX_TEXT = 1000
 _LEVEL = re.compile(
     r"\s*(?:(?P<open>\[)\s*(?P<child>[A-Za-z]+)\s*(?:\((?P<child_attributes>[^()]*)\))?\s*\]"
-    r"|(?P<type>[A-Za-z]+[0-9]?)(?:[di]?(?:cache)?)?:(?P<count>[0-9]{1,6})(?:\((?P<attributes>[^()]*)\))?)(?=\s|\Z)"
+    r"|(?P<type>[A-Za-z]+[0-9]?)(?:[di]?(?:cache)?)?:(?P<count>[0-9]{1,6})(?:\((?P<attributes>[^()]*)\))?)(?=\s|\Z)",
+    re.IGNORECASE,
 )
 _LOOKS_LIKE = re.compile(r"\s*[A-Za-z][A-Za-z0-9]*:")
 

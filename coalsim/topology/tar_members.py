@@ -45,6 +45,8 @@ def _bounded_member(path: Path) -> type[tarfile.TarInfo]:
     class Bounded(tarfile.TarInfo):
         @classmethod
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Bounded":
+            if len(buf) != tarfile.BLOCKSIZE:  # a whole archive ends in blocks of zeros
+                raise refusal(path, "not a whole tar: it ends too early", _REMEDY)
             member = super().frombuf(buf, encoding, errors)
             if member.size > MAX_MEMBER or member.size < 0:
                 raise refusal(

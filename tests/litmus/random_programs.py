@@ -24,16 +24,23 @@ from coalsim.engine.accounts import split_at
 from coalsim.engine.clock import Engine, Op
 from coalsim.engine.messages import Shot
 from coalsim.engine.streams import Streams
-from coalsim.locks.base import LockSetup
+from coalsim.locks.base import LockSetup, SpinLock
+from coalsim.locks.cna import CnaLock
 from coalsim.locks.lockdep import LockClass
 from coalsim.locks.lockstat import LockRow
-from coalsim.locks.queued import QueuedLock
+from coalsim.locks.mcs import McsLock
+from coalsim.locks.qspinlock import QueuedSpinLock
+from coalsim.locks.tas import TasLock
+from coalsim.locks.ticket import TicketLock
+from coalsim.locks.ttas import TtasLock
 from coalsim.locks.view import GuardedCount
 from coalsim.units import CpuId, NodeId, Time
 
 from bench import Mode
 
 LOCKS = 3
+POLICIES: tuple[type[SpinLock], ...] = (TicketLock, CnaLock, TasLock, TtasLock)
+QUEUED: tuple[type[SpinLock], ...] = (McsLock, QueuedSpinLock)
 PAGES = 12
 
 Record = tuple[object, ...]
@@ -93,6 +100,8 @@ class Shape:
         self.taking = self.unit * pick((0, 0, 1))
         self.releasing = self.unit * pick((0, 0, 1))
         self.longest = pick((2, 4, 12))
+        # the locks that can be computed are the point, the others are there to be mixed with them
+        self.policies = [pick(QUEUED if random.random() < 0.75 else POLICIES) for _ in range(LOCKS + 2)]
         far = [[self.unit * random.randint(1, 4) for _ in range(self.cpus)] for _ in range(self.cpus)]
         hit = self.unit * pick((0, 1, 1, 2))
         same = random.random() < 0.5  # one distance for all: more ties
@@ -145,7 +154,9 @@ class World:
         setup = LockSetup(streams=Streams(shape.seed), taking=shape.taking, releasing=shape.releasing)
         self.classes = [LockClass(f"short{n}", 10 + n) for n in range(LOCKS)]
         self.classes += [LockClass("outer", 1), LockClass("answers", 0)]
-        locks = [QueuedLock(each, each.name, setup) for each in self.classes]
+        locks = [
+            policy(each, each.name, setup) for policy, each in zip(shape.policies, self.classes, strict=True)
+        ]
         self.short, self.outer, self.answers = locks[:LOCKS], locks[LOCKS], locks[LOCKS + 1]
         self.counts = [GuardedCount(1000) for _ in range(LOCKS)]
         self.guarded = [0 for _ in range(LOCKS)]
@@ -170,7 +181,7 @@ class World:
         return CheckedCpu(
             self.env,
             cpu,
-            node=NodeId(0),
+            node=NodeId(cpu % 2),
             transfer=shape.transfer[cpu],
             occupancy=shape.occupancy[cpu],
             tick_period=shape.tick_period,

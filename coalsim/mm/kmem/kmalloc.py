@@ -128,8 +128,8 @@ class Kmalloc:
     def _take(self, cpu: Cpu, cache: ObjectCache, size: int, site: str) -> Op[int]:
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
-        cpu.charge(self._hit, ALLOC)
         address = yield from cache.take(cpu, site)
+        cpu.charge(self._hit, ALLOC)
         if address:
             cache.counts[cpu.id].requested += size
             self._held[address] = (cache, cpu.id, size)
@@ -161,8 +161,8 @@ class Kmalloc:
         held = self._held.pop(address, None)
         if held is None:
             raise self._refusal(cpu, address, site)
-        cpu.charge(self._free_hit, FREE)
         yield from self._give(cpu, address, held, site)
+        cpu.charge(self._free_hit, FREE)
 
     def _give(self, cpu: Cpu, address: int, held: Holding, site: str) -> Op[None]:
         cache, taker, _ = held
@@ -172,11 +172,11 @@ class Kmalloc:
             assert order is not None, "pages in a caller's hands are taken"
             yield from self._system.pages.free(cpu, pfn, order, site)
             return
+        yield from cache.give(cpu, address, site)
         if taker != cpu.id:
             cache.counts[cpu.id].remote_frees += 1
             if cache.remote_touches:
                 cpu.charge(cpu.transfer[taker], OBJECT_LINE)
-        yield from cache.give(cpu, address, site)
 
     def kmalloc_size(self, address: int) -> int:
         """Bytes usable at an address that a caller holds.

@@ -67,8 +67,11 @@ class SlubObjects:
 
     def take_now(self, cpu: Cpu) -> int:
         """An object of the own freelist."""
+        return 0 if cpu.clock >= cpu.limit else self._take_own(cpu)
+
+    def _take_own(self, cpu: Cpu) -> int:
         own = self.slub.cpus[cpu.id]
-        if not own.freelist or cpu.clock >= cpu.limit:
+        if not own.freelist:
             return 0
         address = own.freelist.pop()
         assert own.slab is not None
@@ -81,7 +84,10 @@ class SlubObjects:
 
     def give_now(self, cpu: Cpu, address: int) -> bool:
         """Back to the own freelist, if the object is of the current slab."""
-        if cpu.clock >= cpu.limit or not self._is_current(cpu, address):
+        return cpu.clock < cpu.limit and self._give_own(cpu, address)
+
+    def _give_own(self, cpu: Cpu, address: int) -> bool:
+        if not self._is_current(cpu, address):
             return False
         self.slub.free(cpu.id, address)
         counts = self.counts[cpu.id]
@@ -104,7 +110,7 @@ class SlubObjects:
         """An object, or 0 if memory is short."""
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
-        address = self.take_now(cpu)
+        address = self._take_own(cpu)
         if address:
             return address
         counts, costs, own = self.counts[cpu.id], self._system.costs, self.slub.cpus[cpu.id]
@@ -162,7 +168,7 @@ class SlubObjects:
         """Take an object back."""
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
-        if self.give_now(cpu, address):
+        if self._give_own(cpu, address):
             return
         counts, costs = self.counts[cpu.id], self._system.costs
         counts.frees += 1

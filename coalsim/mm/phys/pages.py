@@ -44,7 +44,7 @@ class OwnPages:
         self.home = home
         self.lists: dict[int, OwnList] = {home.index: home_list}  # by zone index
         self.turn = 0  # of an interleaving placement
-        # pages by node: taken where wanted, taken there but wanted elsewhere, wanted there but taken elsewhere
+        # pages by node: taken where wanted; there, but wanted elsewhere; elsewhere, but wanted there
         self.hits = [0] * num_nodes
         self.misses = [0] * num_nodes
         self.foreign = [0] * num_nodes
@@ -130,7 +130,10 @@ class PageAllocator:
 
     def take_now(self, cpu: Cpu, order: int) -> int:
         """A block from the own list of the home zone, without waiting; -1: call `alloc`."""
-        if cpu.clock >= cpu.limit or not self._local_only or order not in self._listed:
+        return -1 if cpu.clock >= cpu.limit else self._take_own(cpu, order)
+
+    def _take_own(self, cpu: Cpu, order: int) -> int:
+        if not self._local_only or order not in self._listed:
             return -1
         own = self.own[cpu.id]
         mine = own.lists[own.home.index]
@@ -151,7 +154,7 @@ class PageAllocator:
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
         if node is None:
-            head = self.take_now(cpu, order)
+            head = self._take_own(cpu, order)
             if head >= 0:
                 return Pfn(head)
         own = self.own[cpu.id]

@@ -1,0 +1,219 @@
+"""Boot: builds a running system from its configuration, in reading order.
+
+    machine -> engine -> processors -> locks -> memory manager -> meter
+
+A `System` is what workloads see as their host.  It also knows when a run is over and
+finds systems in which nothing can happen any more.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from simpy.events import Event
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.deadlock import report_stuck
+from coalsim.cpus.runqueue import Thread
+from coalsim.engine.accounts import split_at
+from coalsim.engine.clock import Engine, Op
+from coalsim.engine.probes import Probes
+from coalsim.engine.streams import Streams
+from coalsim.errors import ConfigError, DeadlockError, Problem
+from coalsim.locks.base import LockSetup, SpinLock
+from coalsim.locks.lockdep import LockClass
+from coalsim.mm.kmem.magazine_types import MagazineTypes
+from coalsim.mm.manager import MemoryManager
+from coalsim.profiles.profile import KernelProfile
+from coalsim.topology.distance import Distance
+from coalsim.topology.machine import Machine
+from coalsim.units import FOREVER, CpuId, NodeId, Time
+from coalsim.workloads.base import Meter, Recorder
+
+RANK_LOAD = 10
+"""Locks that a load makes for itself are taken before any of the allocator's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemConfig:
+    """Everything that a system is built from.
+
+    `lock` is the policy of every spinlock.  `placement_nodes` are the nodes of a bind,
+    interleave or preferred placement; `magazine_types` replaces the published table.
+    """
+
+    machine: Machine
+    profile: KernelProfile
+    lock: type[SpinLock]
+    recorder: Callable[[], Recorder]
+    seed: int = 1
+    run_ahead: bool = True
+    fast_paths: bool = True
+    tick_events: bool = False
+    magazine_types: MagazineTypes | None = None
+    placement_nodes: tuple[NodeId, ...] = ()
+
+
+class System:
+    """A machine that runs a kernel and a load."""
+
+    def __init__(self, config: SystemConfig) -> None:
+        self.config = config
+        machine = self.machine = config.machine
+        switches = self.switches = config.profile.switches
+        self.costs = config.profile.costs(machine.clock_ghz.value)
+        self.env = Engine(
+            lookahead=lookahead(machine),
+            run_ahead=config.run_ahead,
+            fast_paths=config.fast_paths,
+            tick_events=config.tick_events,
+        )
+        self.streams = Streams(config.seed)
+        self.probes = Probes()
+        self.cpus = [self._new_cpu(CpuId(number)) for number in range(machine.num_cpus)]
+        self._setup = LockSetup(
+            taking=self.costs.lock_uncontended,
+            releasing=self.costs.lock_release,
+            pause=max(1, self.costs.pause),
+            wake_up=self.costs.wake_up,
+            wake_latency=max(1, self.env.lookahead),
+            tas_winner=switches.tas_winner,
+            streams=self.streams,
+        )
+        self._lock_classes: dict[str, LockClass] = {}
+        self.memory = MemoryManager(
+            machine,
+            self.cpus,
+            switches,
+            self.costs,
+            self.make_ranked_lock,
+            config.magazine_types,
+            config.placement_nodes,
+        )
+        self.meter = Meter(machine.num_cpus, config.recorder)
+        self._threads: list[list[Thread]] = [[] for _ in self.cpus]
+        self._running = 0
+        self.finished = Event(self.env)
+        self.env.stuck = self._stuck
+
+    def _new_cpu(self, cpu: CpuId) -> Cpu:
+        machine, period = self.machine, self.switches.tick_period
+        return Cpu(
+            self.env,
+            cpu,
+            node=machine.node_of(cpu),
+            transfer=machine.transfer_row(cpu),
+            occupancy=machine.occupancy_row(cpu),
+            tick_period=period,
+            tick_cost=self.costs.tick,
+            # Ticks are spread over the period, so that they do not all hit one instant.
+            first_tick=period + period * cpu // machine.num_cpus,
+            switch_cost=self.costs.context_switch,
+        )
+
+    # -- locks
+
+    def make_ranked_lock(self, class_name: str, rank: int, name: str) -> SpinLock:
+        """A lock of the profile's policy; all of one class share rank and statistics."""
+        lock_class = self._lock_classes.get(class_name)
+        if lock_class is None:
+            lock_class = self._lock_classes[class_name] = LockClass(class_name, rank)
+        return self.config.lock(lock_class, name, self._setup)
+
+    def make_lock(self, class_name: str, name: str) -> SpinLock:
+        """A lock for loads that measure locks themselves."""
+        return self.make_ranked_lock(class_name, RANK_LOAD, name)
+
+    @property
+    def lock_classes(self) -> list[LockClass]:
+        """All lock classes, by name."""
+        return [self._lock_classes[name] for name in sorted(self._lock_classes)]
+
+    # -- threads
+
+    def run_thread(self, cpu: CpuId, name: str, body: Op[None]) -> None:
+        """Put a thread on a processor, before the run.
+
+        Raises:
+            ConfigError: the machine has no such processor.
+        """
+        if not 0 <= cpu < len(self.cpus):
+            raise ConfigError(
+                [
+                    Problem(
+                        key="workload.cpus",
+                        value=str(cpu + 1),
+                        message=f"machine {self.machine.name} has {len(self.cpus)} CPUs",
+                        remedy=f"use at most {len(self.cpus)}, or a larger machine",
+                    )
+                ]
+            )
+        self._running += 1
+        self._threads[cpu].append(Thread(name, body, self._thread_ended))
+
+    def _thread_ended(self) -> None:
+        self._running -= 1
+        if not self._running:
+            self.finished.succeed()
+
+    # -- running
+
+    def boot(self) -> None:
+        """Start the processors and the periodic work of the kernel."""
+        for cpu, threads in zip(self.cpus, self._threads, strict=True):
+            cpu.start(threads)
+        period = self.switches.magazine_update
+        if period and self.switches.slab == "magazines":
+            self._declare_update(period, period)
+
+    def _declare_update(self, at: Time, period: Time) -> None:
+        def update() -> None:
+            self.memory.update_magazines()
+            self._declare_update(at + period, period)
+
+        self.env.declare_barrier(at, update)
+
+    def run(self, until: Event) -> None:
+        """Run until the event has been served.
+
+        Raises:
+            DeadlockError: nothing can happen any more, or somebody waits for what nobody will do.
+        """
+        if not self.env.run_to(until):
+            raise DeadlockError(self._stuck() or "nothing can happen any more")
+        if stuck := self._stuck():
+            raise DeadlockError(stuck)
+
+    def _stuck(self) -> str:
+        """Who can never go on; empty if everybody can.
+
+        Either nothing can happen any more, or all waiters of one lock wait although nobody
+        holds it and none of them has been let in.
+        """
+        blocked = [cpu for cpu in self.cpus if cpu.blocked_on is not None]
+        moving = [cpu.blocked_on for cpu in blocked if cpu.alarm.armed]
+        lost = [
+            cpu
+            for cpu in blocked
+            if cpu.blocked_on is not None
+            and not cpu.blocked_on.blockers()
+            and not any(lock is cpu.blocked_on for lock in moving)
+        ]
+        if lost:
+            return "lost wake-up: " + report_stuck(lost)
+        if blocked and all(cpu.waiting and not cpu.alarm.armed and not cpu.inbox for cpu in self.cpus):
+            return "nothing can happen any more: " + report_stuck(blocked)
+        return ""
+
+    def time_by_cause(self, at: Time) -> list[dict[str, Time]]:
+        """Each processor's time from 0 to the barrier at `at`, cause to ps."""
+        return [split_at(cpu, at) for cpu in self.cpus]
+
+
+def lookahead(machine: Machine) -> Time:
+    """The shortest time in which one processor reaches another's private state: an interrupt's flight."""
+    flights = [
+        flight.picoseconds(machine.clock_ghz.value)
+        for distance, flight in machine.ipi_flight.items()
+        if distance is not Distance.SELF
+    ]
+    return min(flights, default=FOREVER)
