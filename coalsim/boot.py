@@ -19,8 +19,9 @@ from coalsim.engine.clock import Engine, Op
 from coalsim.engine.probes import Probes
 from coalsim.engine.streams import Streams
 from coalsim.errors import ConfigError, DeadlockError, Problem
-from coalsim.locks.base import LockSetup, SpinLock
+from coalsim.locks.base import Lock, LockSetup, SpinLock
 from coalsim.locks.lockdep import LockClass
+from coalsim.locks.registry import make_lock
 from coalsim.mm.kmem.magazine_types import MagazineTypes
 from coalsim.mm.manager import MemoryManager
 from coalsim.profiles.profile import KernelProfile
@@ -37,13 +38,15 @@ RANK_LOAD = 10
 class SystemConfig:
     """Everything that a system is built from.
 
-    `lock` is the policy of every spinlock.  `placement_nodes` are the nodes of a bind,
+    `lock` is the policy of the kernel's spinlocks, `load_lock` that of locks which a load
+    takes for their own sake (the same, unless it sleeps).  `placement_nodes` are the nodes of a bind,
     interleave or preferred placement; `magazine_types` replaces the published table.
     """
 
     machine: Machine
     profile: KernelProfile
     lock: type[SpinLock]
+    load_lock: type[Lock] | None = None
     recorder: Callable[[], Recorder]
     seed: int = 1
     run_ahead: bool = True
@@ -78,8 +81,10 @@ class System:
             wake_latency=max(1, self.env.lookahead),
             tas_winner=switches.tas_winner,
             streams=self.streams,
+            cpus=self.cpus,
         )
         self._lock_classes: dict[str, LockClass] = {}
+        self._instances: dict[str, int] = {}
         self.memory = MemoryManager(
             machine,
             self.cpus,
@@ -113,15 +118,29 @@ class System:
     # -- locks
 
     def make_ranked_lock(self, class_name: str, rank: int, name: str) -> SpinLock:
-        """A lock of the profile's policy; all of one class share rank and statistics."""
+        """A spinlock of the kernel's policy; all of one class share rank and statistics."""
+        lock = make_lock(
+            self.config.lock, self._class_of(self.config.lock, class_name, rank), name, self._setup
+        )
+        assert isinstance(lock, SpinLock)
+        return lock
+
+    def make_lock(self, class_name: str, name: str) -> Lock:
+        """A lock for loads that measure locks themselves."""
+        policy = self.config.load_lock or self.config.lock
+        return make_lock(policy, self._class_of(policy, class_name, RANK_LOAD), name, self._setup)
+
+    def _class_of(self, policy: type[Lock], class_name: str, rank: int) -> LockClass:
         lock_class = self._lock_classes.get(class_name)
         if lock_class is None:
-            lock_class = self._lock_classes[class_name] = LockClass(class_name, rank)
-        return self.config.lock(lock_class, name, self._setup)
+            lock_class = self._lock_classes[class_name] = policy.make_class(class_name, rank)
+        self._instances[class_name] = self._instances.get(class_name, 0) + 1
+        return lock_class
 
-    def make_lock(self, class_name: str, name: str) -> SpinLock:
-        """A lock for loads that measure locks themselves."""
-        return self.make_ranked_lock(class_name, RANK_LOAD, name)
+    @property
+    def instances_of_class(self) -> dict[str, int]:
+        """How many locks each class has."""
+        return self._instances
 
     @property
     def lock_classes(self) -> list[LockClass]:
@@ -155,7 +174,18 @@ class System:
         if not self._running:
             self.finished.succeed()
 
+    def when_finished(self, action: Callable[[], None]) -> None:
+        """Call `action` when all threads have ended, before anything that happens later."""
+        self.finished.callbacks.append(lambda _: action())
+
     # -- running
+
+    def reset_counters(self) -> None:
+        """Forget what was counted, at the end of the warm-up; what is under way will count."""
+        self.meter.reset()
+        self.memory.reset_counters()
+        for lock_class in self.lock_classes:
+            lock_class.reset()
 
     def boot(self) -> None:
         """Start the processors and the periodic work of the kernel."""

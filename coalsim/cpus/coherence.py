@@ -37,7 +37,7 @@ class CacheLine:
         now = cpu.env._now
         assert cpu.clock == now, "a line is shared state: sync before"
         me = source = cpu.id
-        if self.owner == me or self.owner == NOBODY:  # noqa: PLR1714 - inner loop
+        if self.owner == me or self.owner == NOBODY:  # in two tests: inner loop
             if not self._readers:
                 self.owner = me
                 return (self._arrives if self._arrives > now else now) + cpu.transfer[me]

@@ -83,6 +83,10 @@ class Cpu(Clocked):
 
     def main(self) -> Op[None]:
         """Run threads for ever; idle when there is none."""
+        self.alarm.arm(self.env._now)
+        yield self.alarm  # SimPy starts processes in the order in which they were made
+        self.alarm.reset()
+        self.new_limit()
         while True:
             thread = self.queue.take()
             if thread is None:

@@ -98,26 +98,27 @@ class Engine(simpy.Environment):
         event.callbacks = [action]
         heappush(self._queue, (at, EventPriority(RANK_CPU + cpu), -1, event))
 
+    def stop(self, end: Event) -> None:
+        """Let `run_to(end)` return as soon as the present event has been served."""
+        end.callbacks = None  # type: ignore[assignment]
+
     def run_to(self, end: Event) -> bool:
         """Serve events until `end` has been served; False if the heap ran empty before.
 
         This is `simpy.Environment.run` with `step` in line: one Python call less per event.
         """
-        queue, pop, served = self._queue, heappop, 0
-        try:
-            while end.callbacks is not None:
-                if not queue:
-                    return False
-                now, _, _, event = pop(queue)
-                self._now = now  # type: ignore[assignment]
-                callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
-                served += 1
-                for callback in callbacks:
-                    callback(event)
-                if not event._ok and not event.defused:
-                    raise event._value
-        finally:
-            self.events += served
+        queue, pop = self._queue, heappop
+        while end.callbacks is not None:
+            if not queue:
+                return False
+            now, _, _, event = pop(queue)
+            self._now = now  # type: ignore[assignment]
+            self.events += 1
+            callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+            for callback in callbacks:
+                callback(event)
+            if not event._ok and not event.defused:
+                raise event._value
         return True
 
 

@@ -161,7 +161,6 @@ class Clocked:
             self.alarm.arm(at)
             yield from self.wait(cause)
 
-
     # -- interrupts of the own timer ------------------------------------------
 
     def take_ticks(self, until: Time) -> None:

@@ -42,6 +42,12 @@ class LockClass:
         self.taken_irqs_off_at = ""  # a call site, once seen
         self.held_for_answers_at = ""
 
+    def reset(self) -> None:
+        """Forget what was counted."""
+        self.stat.reset()
+        if self.read_stat is not None:
+            self.read_stat.reset()
+
     def rows(self) -> tuple[LockRow, ...]:
         """Frozen snapshots: one, or that of the readers and that of the writers."""
         return (self.stat.row(),) if self.read_stat is None else (self.read_stat.row(), self.stat.row())

@@ -127,6 +127,10 @@ class LockStat:
     def __init__(self, name: str, type: str) -> None:
         self.name = name
         self.type = type
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
         self.stolen: Time = 0
         self._sites: dict[str, dict[CpuId, Usage]] = {}
 

@@ -37,7 +37,7 @@ from coalsim.engine.clock import RANK_MESSAGE, RANK_USER, Op
 from coalsim.engine.messages import Shot
 from coalsim.errors import LockMisuse
 from coalsim.locks.base import Body, Lock, LockSetup, Span
-from coalsim.locks.lockdep import Held, LockClass, check_may_sleep, forget
+from coalsim.locks.lockdep import UNRANKED, Held, LockClass, check_may_sleep, forget
 from coalsim.units import CpuId, Time
 
 
@@ -83,6 +83,11 @@ class Rcu(Lock):
         self._period: _GracePeriod | None = None
         self._next: list[_Request] = []  # for the grace period after this one
         self.periods = 0  # that have ended
+
+    @classmethod
+    def make_class(cls, name: str, rank: int) -> LockClass:
+        """A class without a rank: a read section may hold any lock, and any lock a read section."""
+        return super().make_class(name, UNRANKED)
 
     # -- reading -------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from typing import Protocol
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Engine, Op
 from coalsim.engine.streams import Streams
-from coalsim.locks.base import SpinLock
+from coalsim.locks.base import Lock
 from coalsim.units import CpuId, NodeId, Pfn, Time
 
 
@@ -65,6 +65,26 @@ class Memory(Protocol):
 
     def free_pages(self, cpu: Cpu, pfn: Pfn, order: int, site: str) -> Op[None]:
         """Give a block back."""
+
+    # The part of the verbs that never waits: 0, False or -1 mean that the verb must be called.
+
+    def kmalloc_now(self, cpu: Cpu, size: int) -> int:
+        """An address from the processor's own objects, or 0."""
+
+    def kfree_now(self, cpu: Cpu, address: int) -> bool:
+        """Whether the memory went back to the processor's own objects."""
+
+    def cache_alloc_now(self, cpu: Cpu, cache: int) -> int:
+        """An object from the processor's own ones, or 0."""
+
+    def cache_free_now(self, cpu: Cpu, cache: int, address: int) -> bool:
+        """Whether the object went back to the processor's own ones."""
+
+    def alloc_pages_now(self, cpu: Cpu, order: int) -> int:
+        """A block from the processor's own list, or -1."""
+
+    def free_pages_now(self, cpu: Cpu, pfn: int, order: int) -> bool:
+        """Whether the block went back to the processor's own list."""
 
 
 class CpuMeter:
@@ -121,12 +141,15 @@ class Host(Protocol):
 
     env: Engine
     cpus: list[Cpu]
-    memory: Memory
     streams: Streams
     meter: Meter
 
-    def make_lock(self, class_name: str, name: str) -> SpinLock:
-        """A spinlock of the profile's policy, for loads that measure locks themselves."""
+    @property
+    def memory(self) -> Memory:
+        """The memory manager."""
+
+    def make_lock(self, class_name: str, name: str) -> Lock:
+        """A lock of the profile's policy, for loads that measure locks themselves."""
 
     def run_thread(self, cpu: CpuId, name: str, body: Op[None]) -> None:
         """Put a thread on a processor, before the run; the run may end when all threads have."""
@@ -137,6 +160,8 @@ class Workload(Protocol):
 
     endless: bool
     """Its threads never end: the run needs a duration."""
+    headline: str
+    """The phase whose latency stands for the load; "" where there is only one."""
 
     def start(self, host: Host) -> None:
         """Put the threads on the processors."""

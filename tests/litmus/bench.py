@@ -92,6 +92,7 @@ class Bench:
         self.cpus = [self._make_cpu(CpuId(n), cpus + 1, handover, ticks) for n in range(cpus)]
         self._sender = self._make_cpu(CpuId(cpus), cpus + 1, handover, (0, 0, 0))
         self._messages: list[tuple[Time, Callable[[], None]]] = []
+        self._threads: list[tuple[Cpu, Thread]] = []
         self.end = Event(self.env)
 
     def _make_cpu(self, cpu: CpuId, total: int, handover: Time, ticks: tuple[Time, Time, Time]) -> Cpu:
@@ -115,14 +116,14 @@ class Bench:
         return lock
 
     def run_on(self, cpu: int, program: Program, at: Time = 0) -> None:
-        """Run `program` on a processor from test time `at` on."""
+        """Run `program` on a processor from test time `at` on; a second one shares the processor."""
         target = self.cpus[cpu]
 
         def body() -> Op[None]:
             yield from target.wait_until(START + at, "start")
             yield from program(target)
 
-        target.start([Thread(f"thread{cpu}", body())])
+        self._threads.append((target, Thread(f"thread{cpu}", body())))
 
     def ipi(
         self, at: Time, cpu: int, *, cost: Time = HANDLER, effect: Callable[[Cpu], None] = lambda _: None
@@ -145,7 +146,9 @@ class Bench:
 
     def run(self, until: Time = 20_000) -> None:
         """Run to test time `until`."""
-        self._sender.start([Thread("sender", self._send_all())])
+        self._threads.append((self._sender, Thread("sender", self._send_all())))
+        for cpu in [*self.cpus, self._sender]:
+            cpu.start([thread for home, thread in self._threads if home is cpu])
         self.env.declare_barrier(START + until, lambda: setattr(self.end, "callbacks", None))
         self.env.run_to(self.end)
 
@@ -163,4 +166,3 @@ def touches(cpu: Cpu, every: Time, while_true: Callable[[], bool], seen: list[Ti
             return
         seen.append(time_of(cpu))
         cpu.charge(every, "touch")
-

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from random import Random
+from typing import ClassVar
 
+from bench import Mode
 from simpy.events import Event
 
 from coalsim.cpus.bandwidth import Pipe
@@ -35,8 +37,6 @@ from coalsim.locks.ticket import TicketLock
 from coalsim.locks.ttas import TtasLock
 from coalsim.locks.view import GuardedCount
 from coalsim.units import CpuId, NodeId, Time
-
-from bench import Mode
 
 LOCKS = 3
 POLICIES: tuple[type[SpinLock], ...] = (TicketLock, CnaLock, TasLock, TtasLock)
@@ -70,7 +70,9 @@ class Seen:
         for cpu, (mine, theirs) in enumerate(zip(self.logs, other.logs, strict=True)):
             for number, (a, b) in enumerate(zip(mine, theirs, strict=False)):
                 if a != b:
-                    return f"CPU {cpu}, record {number}: {a} and {b} after {mine[max(0, number - 3) : number]}"
+                    return (
+                        f"CPU {cpu}, record {number}: {a} and {b} after {mine[max(0, number - 3) : number]}"
+                    )
             if len(mine) != len(theirs):
                 return f"CPU {cpu}: {len(mine)} and {len(theirs)} records"
         for a, b in zip(self.samples, other.samples, strict=True):
@@ -510,7 +512,7 @@ class Worker:
         yield from self.section()
         yield from self.give_way()
 
-    OPERATIONS = {
+    OPERATIONS: ClassVar = {
         "many_private": many_private,
         "interrupts_off": interrupts_off,
         "section": section,

@@ -38,10 +38,11 @@ CPU_MASK = (1 << ORDER_SHIFT) - 1
 class OwnPages:
     """What one processor has of the page allocator; private to it."""
 
-    __slots__ = ("foreign", "hits", "home", "lists", "misses", "remote_frees", "turn")
+    __slots__ = ("foreign", "hits", "home", "lists", "misses", "node", "remote_frees", "turn")
 
-    def __init__(self, home: Zone, home_list: OwnList, num_nodes: int) -> None:
-        self.home = home
+    def __init__(self, node: NodeId, home: Zone, home_list: OwnList, num_nodes: int) -> None:
+        self.node = node  # the processor's own
+        self.home = home  # the zone that it takes from first
         self.lists: dict[int, OwnList] = {home.index: home_list}  # by zone index
         self.turn = 0  # of an interleaving placement
         # pages by node: taken where wanted; there, but wanted elsewhere; elsewhere, but wanted there
@@ -117,7 +118,7 @@ class PageAllocator:
     def _new_own(self, cpu: Cpu, num_nodes: int) -> OwnPages:
         nodes, _ = self._placement.nodes(cpu.node, 0)
         home = next(zone for node in (cpu.node, *nodes) for zone in self._zones_of[node])
-        return OwnPages(home, OwnList(page_list(home.rules)), num_nodes)
+        return OwnPages(cpu.node, home, OwnList(page_list(home.rules)), num_nodes)
 
     def list_for(self, own: OwnPages, zone: Zone) -> OwnList:
         """The processor's list for a zone, made at its first use."""

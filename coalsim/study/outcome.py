@@ -1,0 +1,296 @@
+"""The outcome of one run: the result document filled from a system.
+
+Everything is counted from the end of the warm-up to the end of the run, and each
+processor's time adds up to exactly that interval.  Identities that hold in every run
+are asserted here, always: no statistics are involved, so a failure is a mistake in
+coalsim and not bad luck.
+"""
+
+from collections.abc import Mapping
+from typing import cast
+
+from coalsim import __version__
+from coalsim.boot import System
+from coalsim.mm.kmem.slab import SlabStatistics
+from coalsim.mm.manager import MemoryManager
+from coalsim.observe.document import CpuWaits, LockEntry, Phase, ResultDocument, latency_entry
+from coalsim.observe.histogram import Histogram
+from coalsim.observe.lock_columns import lock_entry
+from coalsim.observe.memory_document import (
+    BuddyRow,
+    MagazineRow,
+    Memory,
+    MemoryBytes,
+    NumaRow,
+    PageListRow,
+    SlabRow,
+)
+from coalsim.units import NS, PAGE_SIZE, SEC, Time
+from coalsim.workloads.base import CpuMeter
+
+TimeByCause = list[dict[str, Time]]
+
+
+def document(
+    system: System,
+    study: str,
+    headline: str,
+    begin: Time,
+    end: Time,
+    before: TimeByCause,
+    after: TimeByCause,
+    extra: Mapping[str, object],
+) -> ResultDocument:
+    """The result document of a run.
+
+    Args:
+        system: at the end of the run.
+        study: its name.
+        headline: the phase whose latency stands for the load.
+        begin, end: the interval that was measured, in ps.
+        before, after: each processor's time by cause up to its ends.
+        extra: what the load itself has to say; laid over the document.
+    """
+    assert end > begin, "a run measures some time"
+    ops = sum(meter.count for meters in system.meter.phases.values() for meter in meters)
+    locks = [lock_entry(row) for lock_class in system.lock_classes for row in lock_class.rows()]
+    result: ResultDocument = {
+        "coalsim": __version__,
+        "study": study,
+        "machine": system.machine.name,
+        "profile": system.config.profile.name,
+        "seed": system.config.seed,
+        "events": system.env.events,
+        "sim_time_ps": end - begin,
+        "throughput": {"ops": ops, "ops_per_s": ops * SEC / (end - begin)},
+        "locks": sorted(
+            (row for row in locks if row["acquisitions"]), key=lambda row: (row["name"], row["type"])
+        ),
+        "lock_waits_by_cpu": _waits_by_cpu(system),
+        "time": _time(before, after, end - begin),
+        "cpu_nodes": [cpu.node for cpu in system.cpus],
+        "memory": memory(system.memory),
+    }
+    phases = _phases(system, end - begin)
+    if headline in phases:
+        result["latency_ns"] = phases[headline]["latency_ns"]
+    if any(name for name in phases):
+        result["phases"] = {name: phases[name] for name in sorted(phases) if name}
+    _check(system, result["locks"], end - begin)
+    return cast(ResultDocument, overlaid(cast("dict[str, object]", result), extra))
+
+
+def overlaid(base: Mapping[str, object], extra: Mapping[str, object]) -> dict[str, object]:
+    """One tree laid over another, table by table."""
+    merged = dict(base)
+    for key, value in extra.items():
+        under = merged.get(key)
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            value = overlaid(under, value)
+        merged[key] = value
+    return merged
+
+
+def _phases(system: System, elapsed: Time) -> dict[str, Phase]:
+    found: dict[str, Phase] = {}
+    for name, meters in system.meter.phases.items():
+        latencies = _merged(meters)
+        if latencies.count:
+            ops = sum(meter.count for meter in meters)
+            found[name] = {
+                "latency_ns": latency_entry(latencies),
+                "throughput": {"ops": ops, "ops_per_s": ops * SEC / elapsed},
+            }
+    return found
+
+
+def _merged(meters: list[CpuMeter]) -> Histogram:
+    merged = Histogram()
+    for meter in meters:
+        assert isinstance(meter.latencies, Histogram)
+        merged.merge(meter.latencies)
+    return merged
+
+
+def _time(before: TimeByCause, after: TimeByCause, elapsed: Time) -> dict[str, dict[str, int | float]]:
+    """Each processor's time in the interval, by cause; asserts that nothing is left over."""
+    table: dict[str, dict[str, int | float]] = {}
+    for cpu, (first, last) in enumerate(zip(before, after, strict=True)):
+        spent = {cause: last[cause] - first.get(cause, 0) for cause in last}
+        assert sum(spent.values()) == elapsed, f"CPU {cpu}: {spent} is not {elapsed} ps"
+        table[str(cpu)] = {cause: spent[cause] for cause in sorted(spent) if spent[cause]}
+    return table
+
+
+def _waits_by_cpu(system: System) -> list[CpuWaits]:
+    """What each processor waited for locks in all."""
+    rows: list[CpuWaits] = []
+    for cpu in system.cpus:
+        waits = [
+            found
+            for lock_class in system.lock_classes
+            if (found := lock_class.stat.waits_by_cpu().get(cpu.id)) is not None
+        ]
+        if waits:
+            rows.append(
+                {
+                    "cpu": int(cpu.id),
+                    "name": f"cpu{cpu.id}",
+                    "contended": sum(row.contentions for row in waits),
+                    "wait_total": sum(row.wait_total for row in waits) / NS,
+                    "wait_max": max(row.wait_max for row in waits) / NS,
+                    "wait_min": min(row.wait_min for row in waits) / NS,
+                }
+            )
+    return rows
+
+
+def _check(system: System, locks: list[LockEntry], elapsed: Time) -> None:
+    """Laws that hold in every run.
+
+    Utilisation: the locks of a class are held for no longer than there is time, but for
+    holds that began before the interval.  Conservation: every frame is free, on a list,
+    taken, or was taken before the start.
+    """
+    instances = system.instances_of_class
+    for row in locks:
+        if row["type"] not in ("rwsem:R", "rwlock:R", "rcu"):
+            most = elapsed * instances[row["name"]] / NS + row["holdtime_max"] * instances[row["name"]]
+            assert row["holdtime_total"] <= most * (1 + 1e-9), (
+                f"{row['name']} was held for longer than there was"
+            )
+    pages = system.memory.pages
+    accounted = pages.taken_pages() + pages.listed_pages()
+    accounted += sum(zone.source.free_frames + zone.source.unheld_frames() for zone in pages.zones)
+    assert accounted == sum(zone.frames for zone in pages.zones), "frames were lost or made"
+
+
+# -- memory
+
+
+def memory(manager: MemoryManager) -> Memory:
+    """The memory part of the document; at a barrier."""
+    pages = manager.pages
+    total = sum(zone.frames for zone in pages.zones)
+    free = sum(zone.source.free_frames for zone in pages.zones)
+    percpu, reserved = pages.listed_pages(), sum(zone.source.unheld_frames() for zone in pages.zones)
+    lines = [cache.statistics() for cache in manager.objects.caches]
+    slab = sum(line.num_slabs * line.pagesperslab for line in lines)
+    sizes: MemoryBytes = {
+        "total": total * PAGE_SIZE,
+        "free": free * PAGE_SIZE,
+        "used": (total - free - percpu - reserved) * PAGE_SIZE,
+        "percpu": percpu * PAGE_SIZE,
+        "reserved": reserved * PAGE_SIZE,
+        "slab": slab * PAGE_SIZE,
+    }
+    counts = [(cache, own) for cache in manager.objects.caches for own in cache.counts]
+    return {
+        "bytes": sizes,
+        "buddyinfo": [_buddy_row(manager, index) for index in range(len(pages.zones))],
+        "slabinfo": [_slab_row(line) for line in lines if line.num_slabs],
+        "magazines": _magazine_rows(manager),
+        "pagelists": [
+            row for index in range(len(pages.zones)) if (row := _list_row(manager, index)) is not None
+        ],
+        "fragmentation": {
+            "objects": {
+                "requested": sum(own.requested for _, own in counts),
+                "allocated": sum(own.allocs * cache.size for cache, own in counts),
+            }
+        },
+        "numa": _numa_rows(manager),
+        "remote_frees": {
+            "objects": sum(own.frees for _, own in counts),
+            "objects_remote": sum(own.remote_frees for _, own in counts),
+            "pages": sum(mine.frees for own in pages.own for mine in own.lists.values()),
+            "pages_remote": sum(own.remote_frees for own in pages.own),
+        },
+    }
+
+
+def _buddy_row(manager: MemoryManager, index: int) -> BuddyRow:
+    zone = manager.pages.zones[index]
+    return {"node": int(zone.node), "zone": zone.name, "free_blocks": list(zone.source.free_blocks())}
+
+
+def _slab_row(line: SlabStatistics) -> SlabRow:
+    return {
+        "name": line.name,
+        "active_objs": line.active_objs,
+        "num_objs": line.num_objs,
+        "objsize": line.objsize,
+        "objperslab": line.objperslab,
+        "pagesperslab": line.pagesperslab,
+        "active_slabs": line.active_slabs,
+        "num_slabs": line.num_slabs,
+        "limit": 0,
+        "batchcount": 0,
+    }
+
+
+def _magazine_rows(manager: MemoryManager) -> list[MagazineRow]:
+    rows: list[MagazineRow] = []
+    for cache in manager.objects.caches:
+        own, layer = cache.counts, cache.layer()
+        if any(counts.allocs or counts.frees for counts in own):
+            rows.append(
+                {
+                    "cache": cache.name,
+                    "rounds": layer.rounds,
+                    "allocs": sum(counts.allocs for counts in own),
+                    "alloc_hits": sum(counts.alloc_hits for counts in own),
+                    "depot_allocs": sum(counts.depot_allocs for counts in own),
+                    "slab_allocs": sum(counts.slab_allocs for counts in own),
+                    "frees": sum(counts.frees for counts in own),
+                    "free_hits": sum(counts.free_hits for counts in own),
+                    "depot_frees": sum(counts.depot_frees for counts in own),
+                    "slab_frees": sum(counts.slab_frees for counts in own),
+                    "contended": layer.contended,
+                    "resizes": layer.resizes,
+                }
+            )
+    return rows
+
+
+def _list_row(manager: MemoryManager, index: int) -> PageListRow | None:
+    zone = manager.pages.zones[index]
+    lists = [own.lists[index] for own in manager.pages.own if index in own.lists]
+    if not any(mine.allocs or mine.frees for mine in lists):
+        return None
+    allocs, refills = sum(mine.allocs for mine in lists), sum(mine.refills for mine in lists)
+    frees, drains = sum(mine.frees for mine in lists), sum(mine.drains for mine in lists)
+    return {
+        "node": int(zone.node),
+        "zone": zone.name,
+        "allocs": allocs,
+        "alloc_hits": max(0, allocs - refills),
+        "frees": frees,
+        "free_hits": max(0, frees - drains),
+        "refills": refills,
+        "refill_pages": sum(mine.refill_pages for mine in lists),
+        "drains": drains,
+        "drain_pages": sum(mine.drain_pages for mine in lists),
+    }
+
+
+def _numa_rows(manager: MemoryManager) -> list[NumaRow]:
+    rows: list[NumaRow] = []
+    interleaves = manager.switches.placement == "interleave"
+    for node in range(1 + max(zone.node for zone in manager.pages.zones)):
+        every = manager.pages.own
+        hits = sum(own.hits[node] for own in every)
+        misses = sum(own.misses[node] for own in every)
+        local = sum(own.hits[node] + own.misses[node] for own in every if own.node == node)
+        rows.append(
+            {
+                "node": node,
+                "numa_hit": hits,
+                "numa_miss": misses,
+                "numa_foreign": sum(own.foreign[node] for own in every),
+                "numa_interleave": hits if interleaves else 0,
+                "numa_local": local,
+                "numa_other": hits + misses - local,
+            }
+        )
+    return rows

@@ -1,0 +1,174 @@
+"""Running a study: build, warm up, measure, and once more for each replication.
+
+Replication i has the seed of the study plus i.  A run ends at warm-up plus duration,
+or, with duration 0, when its load ends; a load that never ends needs a duration.
+The end of the warm-up and of the run are barriers: what began before counts, what
+begins at their time or later does not.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import cast
+
+from pydantic import BaseModel
+from simpy.events import Event
+
+from coalsim.boot import System, SystemConfig
+from coalsim.errors import ConfigError, Problem
+from coalsim.locks.base import Lock, SpinLock
+from coalsim.locks.registry import find_lock, find_spinlock
+from coalsim.observe.document import ResultDocument
+from coalsim.observe.histogram import Histogram
+from coalsim.observe.means import mean_document
+from coalsim.profiles.profile import load_profile
+from coalsim.study.intervals import document_intervals
+from coalsim.study.outcome import TimeByCause, document
+from coalsim.study.spec import StudySpec
+from coalsim.topology.machine import Machine
+from coalsim.topology.presets import load_machine
+from coalsim.units import Time
+from coalsim.workloads.base import Workload
+
+Watch = Callable[[System, int], None]
+"""Told when a replication (from 0) is about to run, for progress reports."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A study whose machine, locks and load exist."""
+
+    spec: StudySpec
+    config: SystemConfig
+    load: Callable[[System], Workload]
+
+
+def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
+    """Build what a study names, without running it.
+
+    Raises:
+        ConfigError: every mistake, each at the place where the key was given.
+    """
+    problems: list[Problem] = []
+
+    def collected(make: Callable[[], object]) -> object:
+        try:
+            return make()
+        except ConfigError as error:
+            problems.extend(spec.located(problem) for problem in error.problems)
+            return None
+
+    machine = collected(lambda: _machine(spec, max_input))
+    locks = collected(lambda: _locks(spec))
+    build = getattr(spec.workload, "build", None)
+    assert build is not None, "every workload model can build its load"
+    load = collected(build)
+    if problems or not isinstance(machine, Machine):
+        raise ConfigError(problems)
+    kernel_lock, load_lock = cast("tuple[type[SpinLock], type[Lock]]", locks)
+    if cast(Workload, load).endless and not spec.run.duration:
+        problem = Problem(
+            key="run.duration",
+            value="0",
+            message="this load never ends by itself",
+            remedy="give a time such as 2ms",
+        )
+        raise ConfigError([spec.located(problem)])
+    config = SystemConfig(
+        machine=machine,
+        profile=spec.kernel,
+        lock=kernel_lock,
+        load_lock=load_lock,
+        recorder=Histogram,
+        seed=spec.run.seed,
+        run_ahead=spec.engine.run_ahead,
+        fast_paths=spec.engine.fast_paths,
+        tick_events=spec.engine.tick_events,
+    )
+    return Plan(spec=spec, config=config, load=lambda _: cast(Workload, build()))
+
+
+def _machine(spec: StudySpec, max_input: int | None) -> Machine:
+    machine = (
+        load_machine(spec.machine) if max_input is None else load_machine(spec.machine, max_input=max_input)
+    )
+    return machine.with_overrides(spec.machine_changes) if spec.machine_changes else machine
+
+
+def _locks(spec: StudySpec) -> tuple[type[SpinLock], type[Lock]]:
+    """The kernel's spinlock and the load's lock: the same, unless the load's may sleep or only be read.
+
+    A load that takes locks for their own sake can use any; the allocator below it then
+    keeps the lock of its profile.
+    """
+    name, asked = spec.kernel.switches.lock, spec.asked("kernel.lock")
+    chosen = find_lock(name, asked)
+    if issubclass(chosen, SpinLock):
+        return chosen, chosen
+    if not getattr(spec.workload, "takes_any_lock", False):
+        find_spinlock(name, asked)  # says why not
+    default = load_profile(spec.kernel.name).switches.lock
+    return find_spinlock(default, asked), chosen
+
+
+def run_study(plan: Plan, watch: Watch | None = None) -> ResultDocument:
+    """Run all replications; the top level of the document holds means where there are several."""
+    runs = []
+    for number in range(plan.spec.run.replications):
+        config = replace(plan.config, seed=plan.spec.run.seed + number)
+        runs.append(_run_once(plan, config, number, watch))
+    result = runs[0] if len(runs) == 1 else mean_document(runs)
+    if len(runs) > 1:
+        result["intervals"] = document_intervals(runs)
+    result["config"] = plan.spec.resolved()
+    if warnings := plan.config.machine.warnings:
+        result["warnings"] = [*result.get("warnings", []), *warnings]
+    return result
+
+
+def _run_once(plan: Plan, config: SystemConfig, number: int, watch: Watch | None) -> ResultDocument:
+    system = System(config)
+    load = plan.load(system)
+    load.start(system)
+    system.boot()
+    if watch is not None:
+        watch(system, number)
+    return measure(system, load, plan.spec.name, plan.spec.run.warmup, plan.spec.run.duration)
+
+
+def measure(system: System, load: Workload, study: str, warmup: Time, duration: Time) -> ResultDocument:
+    """Run a system that has been booted, and say what came out."""
+    before: TimeByCause = [{} for _ in system.cpus]
+    after: TimeByCause = []
+    begin = 0
+    end = Event(system.env)
+
+    def warmed_up() -> None:
+        nonlocal begin, before
+        begin, before = system.env._now, system.time_by_cause(system.env._now)
+        system.reset_counters()
+
+    def over() -> None:
+        after[:] = system.time_by_cause(system.env._now)
+        system.env.stop(end)
+
+    if warmup:
+        system.env.declare_barrier(warmup, warmed_up)
+    if duration:
+        system.env.declare_barrier(warmup + duration, over)
+    else:
+        system.when_finished(over)
+    started = perf_counter()
+    system.run(end)
+    host = perf_counter() - started
+    extra = load.results()
+    result = document(system, study, load.headline, begin, system.env._now, before, after, extra)
+    result["host_s"] = host
+    return result
+
+
+def workload_models() -> Mapping[str, type[BaseModel]]:
+    """The parameter model of every kind of load."""
+    from coalsim.study.loads import WORKLOADS
+
+    return WORKLOADS
