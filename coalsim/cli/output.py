@@ -40,12 +40,20 @@ def write_folder(folder: Path, result: ResultDocument) -> None:
     Raises:
         InputError: it cannot be made or written.
     """
+    write_text(folder, "config.json", json.dumps(result.get("config", {}), indent=1) + "\n")
+    write_text(folder, "result.json", dump(result))
+    write_text(folder, "summary.txt", summary(result) + "\n")
+
+
+def write_text(folder: Path, name: str, text: str) -> None:
+    """Write one file into an output folder, which is made if need be.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        config = json.dumps(result.get("config", {}), indent=1) + "\n"
-        (folder / "config.json").write_text(config, encoding="utf-8")
-        (folder / "result.json").write_text(dump(result), encoding="utf-8")
-        (folder / "summary.txt").write_text(summary(result) + "\n", encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         problem = Problem(
             where=str(folder),

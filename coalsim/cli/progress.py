@@ -64,8 +64,8 @@ class _Watcher:
             }
             click.echo(json.dumps(facts), err=True)
             return
-        text = f"run {self._number + 1}/{self._replications}  {format_time(simulated)} simulated  {rate:,.0f} events/s"
-        text += f"  {left:.0f} s left" if left is not None else ""
+        text = f"run {self._number + 1}/{self._replications}  {format_time(simulated)} simulated"
+        text += f"  {rate:,.0f} events/s" + (f"  {left:.0f} s left" if left is not None else "")
         click.echo(f"\r{text}\x1b[K" if self._style == "line" else text, err=True, nl=self._style != "line")
 
     def clear(self) -> None:

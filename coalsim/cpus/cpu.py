@@ -7,7 +7,7 @@ A message that arrives with interrupts on is handled at once: a running
 processor's clock moves by the handler's cost, a waiting one runs it while it
 waits.  With interrupts off it stays pending, in order of arrival with at most one
 timer tick, and is handled when the outermost section ends.  A computed lock
-section leaves no event at its end: `close_window` notes until when interrupts
+section leaves no event at its end: `off_until` says until when interrupts
 are off, and what arrives up to then is handled from there on.  Only a message that
 later requests may still join has to wait there as a pending one would.
 
@@ -171,22 +171,11 @@ class Cpu(Clocked):
         self.irq_depth -= 1
         if not self.irq_depth:
             if self.pending:
-                self._handle_pending()
+                self.handle_pending()
             else:
                 self.limit = min(self.hard, self.next_tick)
 
-    def close_window(self) -> None:
-        """End an interrupts-off section computed up to `clock`, without an event.
-
-        What arrives before `clock` will be handled from then on.
-        """
-        self.irq_depth -= 1
-        if not self.irq_depth:
-            self.off_until = self.clock
-            hard, tick = self.hard, self.next_tick
-            self.limit = hard if hard < tick else tick
-
-    def _handle_pending(self) -> None:
+    def handle_pending(self) -> None:
         """Interrupts are on again, now: handle what arrived meanwhile."""
         now = self.env._now
         pending, self.pending, self.tick_pending = self.pending, [], False
@@ -216,7 +205,7 @@ class Cpu(Clocked):
 
     def _end_window(self, _: Event) -> None:
         self.take_ticks(self.env._now)
-        self._handle_pending()
+        self.handle_pending()
 
     # -- messages -----------------------------------------------------------------
 

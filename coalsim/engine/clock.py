@@ -118,7 +118,7 @@ class Engine(simpy.Environment):
             for callback in callbacks:
                 callback(event)
             if not event._ok and not event.defused:
-                raise event._value
+                raise event._value  # type: ignore[unreachable]
         return True
 
 

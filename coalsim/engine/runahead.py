@@ -135,8 +135,9 @@ class Clocked:
             hard = min(hard, *self.inbox)
         if now < self.join_until < hard:
             hard = self.join_until
-        self.hard = hard
-        self.limit = hard if self.irq_depth or hard < self.next_tick else self.next_tick
+        self.hard = self.limit = hard
+        if hard > self.next_tick and not self.irq_depth:
+            self.limit = self.next_tick
 
     def wait(self, cause: str) -> Op[None]:
         """Wait, synchronised, until somebody arms the alarm at least 1 ps later.

@@ -99,6 +99,30 @@ class Usage:
         else:
             counts[ahead] = 1
 
+    def section(self, wait: Time, hold: Time, contended: bool, bounced: bool, ahead: str) -> None:
+        """`waited` and `held` in one, for sections whose times are known at once."""
+        if contended:
+            self.contentions += 1
+            self.wait_total += wait
+            if wait > self.wait_max:
+                self.wait_max = wait
+            if wait < self.wait_min or not self.wait_min:
+                self.wait_min = wait
+            try:
+                self.ahead[ahead] += 1
+            except KeyError:
+                self.ahead[ahead] = 1
+            if bounced:
+                self.con_bounces += 1
+        self.acquisitions += 1
+        if bounced:
+            self.acq_bounces += 1
+        self.hold_total += hold
+        if hold > self.hold_max:
+            self.hold_max = hold
+        if hold < self.hold_min or not self.hold_min:
+            self.hold_min = hold
+
     def held(self, hold: Time, bounced: bool) -> None:
         """An acquisition that is over, `hold` ps from grant to release."""
         self.acquisitions += 1
@@ -132,13 +156,13 @@ class LockStat:
     def reset(self) -> None:
         """Forget what was counted, at the end of the warm-up."""
         self.stolen: Time = 0
-        self._sites: dict[str, dict[CpuId, Usage]] = {}
+        self.sites: dict[str, dict[CpuId, Usage]] = {}
 
     def usage(self, cpu: CpuId, site: str) -> Usage:
         """What `cpu` did from `site`, to be written to."""
-        site_usage = self._sites.get(site)
+        site_usage = self.sites.get(site)
         if site_usage is None:
-            site_usage = self._sites[site] = {}
+            site_usage = self.sites[site] = {}
         usage = site_usage.get(cpu)
         if usage is None:
             usage = site_usage[cpu] = Usage()
@@ -146,12 +170,12 @@ class LockStat:
 
     def row(self) -> LockRow:
         """A frozen snapshot."""
-        every = [usage for by_cpu in self._sites.values() for usage in by_cpu.values()]
+        every = [usage for by_cpu in self.sites.values() for usage in by_cpu.values()]
         holders: dict[str, int] = {}
         for usage in every:
             for site, count in usage.ahead.items():
                 holders[site] = holders.get(site, 0) + count
-        waiters = [self._site_row(site) for site in self._sites]
+        waiters = [self._site_row(site) for site in self.sites]
         return LockRow(
             name=self.name,
             type=self.type,
@@ -175,7 +199,7 @@ class LockStat:
         )
 
     def _site_row(self, site: str) -> SiteRow:
-        users = self._sites[site].values()
+        users = self.sites[site].values()
         return SiteRow(
             site=site,
             contentions=sum(usage.contentions for usage in users),
@@ -186,10 +210,10 @@ class LockStat:
 
     def waits_by_cpu(self) -> dict[CpuId, SiteRow]:
         """The waits of each processor that waited, by id; `site` is empty."""
-        cpus = sorted({cpu: None for by_cpu in self._sites.values() for cpu in by_cpu})
+        cpus = sorted({cpu: None for by_cpu in self.sites.values() for cpu in by_cpu})
         found: dict[CpuId, SiteRow] = {}
         for cpu in cpus:
-            users = [by_cpu[cpu] for by_cpu in self._sites.values() if cpu in by_cpu]
+            users = [by_cpu[cpu] for by_cpu in self.sites.values() if cpu in by_cpu]
             if any(usage.contentions for usage in users):
                 found[cpu] = SiteRow(
                     site="",

@@ -139,7 +139,8 @@ class QueuedLock(SpinLock):
                 alarm.callbacks = []
                 if cpu.next_tick <= env._now:
                     cpu.take_ticks(env._now)
-            cpu.tail.clear()
+            if cpu.tail:
+                cpu.tail.clear()
             cpu.new_limit()
         if cpu.locks_held:
             check_acquire(cpu, self, self.lock_class, site)
@@ -162,20 +163,31 @@ class QueuedLock(SpinLock):
             return now, released
         if not self.lock_class.taken_irqs_off_at:
             note_irqs_off(self.lock_class, site)
-        # The charges in line: they end before the next barrier, so `tail` need not know them.
         hold = body(grant) + self._overhead
-        usage = self.stat.usage(me, site)
+        assert hold <= longest + self._overhead, "a body holds the lock longer than it said"
+        # The charges in line: they end before the next barrier, so `tail` need not know them.
         spent = cpu.spent
-        spent[self.line_cause] += swapped - now
         if contended:
-            usage.waited(grant - swapped, last != me, self._last_site)
             spent[self.wait_cause] += free_at - swapped
             spent[self.pass_cause] += grant - free_at
+        spent[self.line_cause] += swapped - now
         spent[self.hold_cause] += hold
-        usage.held(hold, last != me)
+        try:
+            usage = self.stat.sites[site][me]
+        except KeyError:
+            usage = self.stat.usage(me, site)
+        usage.section(grant - swapped, hold, contended, last != me, self._last_site)
         released = cpu.clock = self.free_at = grant + hold
         self.last, self._last_site = me, site
-        cpu.close_window()
+        # `Cpu.close_window` in line
+        cpu.irq_depth -= 1
+        if not cpu.irq_depth:
+            cpu.off_until = released
+            if cpu.pending:
+                cpu.handle_pending(released)
+            else:
+                hard, tick = cpu.hard, cpu.next_tick
+                cpu.limit = hard if hard < tick else tick
         return now, released
 
     def _section_by_events(self, cpu: Cpu, ticket: Ticket) -> Op[Time]:
