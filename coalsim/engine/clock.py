@@ -118,8 +118,8 @@ class Engine(simpy.Environment):
             for callback in callbacks:
                 callback(event)
             if not event._ok and not event.defused:
-                raise event._value  # type: ignore[unreachable]
-        return True
+                raise event._value
+        return True  # type: ignore[unreachable]  # SimPy's types do not say that callbacks become None
 
 
 class Alarm(Event):

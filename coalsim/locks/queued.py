@@ -179,15 +179,10 @@ class QueuedLock(SpinLock):
         usage.section(grant - swapped, hold, contended, last != me, self._last_site)
         released = cpu.clock = self.free_at = grant + hold
         self.last, self._last_site = me, site
-        # `Cpu.close_window` in line
         cpu.irq_depth -= 1
-        if not cpu.irq_depth:
+        if not cpu.irq_depth:  # then nothing is pending: interrupts were on when it arrived
             cpu.off_until = released
-            if cpu.pending:
-                cpu.handle_pending(released)
-            else:
-                hard, tick = cpu.hard, cpu.next_tick
-                cpu.limit = hard if hard < tick else tick
+            cpu.limit = cpu.hard if cpu.hard < cpu.next_tick else cpu.next_tick
         return now, released
 
     def _section_by_events(self, cpu: Cpu, ticket: Ticket) -> Op[Time]:
