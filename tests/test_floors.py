@@ -36,6 +36,7 @@ FLOORS: dict[str, float] = {
     "coalsim.observe": 6,
     "coalsim.boot": 6.1,
     "coalsim.study": 7,
+    "coalsim.api": 7.5,
     "coalsim.cli": 8,
     "coalsim.__main__": 8.1,
 }

@@ -19,14 +19,10 @@ def run(common: CommonOptions, study: str) -> None:
     """Run STUDY, a study file or the name of one that coalsim brings along."""
     from coalsim.cli.output import deliver
     from coalsim.cli.progress import watching
-    from coalsim.study.document import find_study, read_document
-    from coalsim.study.overrides import with_settings
-    from coalsim.study.run import plan, run_study, workload_models
-    from coalsim.study.spec import parse_spec
+    from coalsim.study.run import open_study, run_study
 
-    document = with_settings(read_document(find_study(study)), common.overrides())
-    spec = parse_spec(document, workloads=workload_models(), trust=common.trust)
-    planned = plan(spec, common.max_input)
-    with watching(common, spec.run.replications, spec.run.warmup + spec.run.duration) as watch:
+    planned = open_study(study, common.overrides(), trust=common.trust, max_input=common.max_input)
+    asked = planned.spec.run
+    with watching(common, asked.replications, asked.warmup + asked.duration) as watch:
         result = run_study(planned, watch)
     deliver(common, result)

@@ -6,12 +6,11 @@ The end of the warm-up and of the run are barriers: what began before counts, wh
 begins at their time or later does not.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import cast
 
-from pydantic import BaseModel
 from simpy.events import Event
 
 from coalsim.boot import System, SystemConfig
@@ -22,9 +21,12 @@ from coalsim.observe.document import ResultDocument
 from coalsim.observe.histogram import Histogram
 from coalsim.observe.means import mean_document
 from coalsim.profiles.profile import load_profile
+from coalsim.study.document import find_study, read_document
 from coalsim.study.intervals import document_intervals
+from coalsim.study.loads import WORKLOADS
 from coalsim.study.outcome import TimeByCause, document
-from coalsim.study.spec import StudySpec
+from coalsim.study.overrides import Setting, with_settings
+from coalsim.study.spec import StudySpec, parse_spec
 from coalsim.topology.machine import Machine
 from coalsim.topology.presets import load_machine
 from coalsim.units import Time
@@ -167,8 +169,13 @@ def measure(system: System, load: Workload, study: str, warmup: Time, duration: 
     return result
 
 
-def workload_models() -> Mapping[str, type[BaseModel]]:
-    """The parameter model of every kind of load."""
-    from coalsim.study.loads import WORKLOADS
+def open_study(
+    study: str, settings: Sequence[Setting] = (), *, trust: bool = False, max_input: int | None = None
+) -> Plan:
+    """Read a study, a file or one that coalsim brings along, and build what it names.
 
-    return WORKLOADS
+    Raises:
+        ConfigError: every mistake, with its place.
+    """
+    asked = with_settings(read_document(find_study(study)), settings)
+    return plan(parse_spec(asked, workloads=WORKLOADS, trust=trust), max_input)

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from coalsim.errors import ConfigError, Problem
 from coalsim.observe.document import ResultDocument
 from coalsim.study.curves import Curve, load_curve
-from coalsim.study.document import find_study, read_document
-from coalsim.study.overrides import Setting, with_settings
-from coalsim.study.run import plan, run_study, workload_models
-from coalsim.study.spec import parse_spec
+from coalsim.study.overrides import Setting
+from coalsim.study.run import open_study, run_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,5 +170,4 @@ def _predict(validation: Validation, x: int, settings: Sequence[Setting]) -> Res
         Setting(key=key, value=value, option=f"validation {validation.study}")
         for key, value in (*validation.settings, (validation.axis_key, str(x)))
     ]
-    document = with_settings(read_document(find_study(validation.study)), (*own, *settings))
-    return run_study(plan(parse_spec(document, workloads=workload_models())))
+    return run_study(open_study(validation.study, (*own, *settings)))

@@ -243,7 +243,9 @@ def drive(env: Engine, until: Time) -> None:
     env.run_to(end)
 
 
-def make(policy: str, name: str = "zone", rank: int = 1, cpus: list[Cpu] | None = None, seed: int = 1) -> Lock:
+def make(
+    policy: str, name: str = "zone", rank: int = 1, cpus: list[Cpu] | None = None, seed: int = 1
+) -> Lock:
     """A lock of a policy with a class of its own."""
     lock_class: LockClass = LOCKS[policy].make_class(name, rank)
     return make_lock(LOCKS[policy], lock_class, name, setup(Streams(seed), cpus or []))

@@ -100,9 +100,7 @@ def check(load: float, kind: str, count: int, seed: int, tolerance: float) -> No
     assert mean == pytest.approx(PUBLISHED[load, kind], rel=tolerance)
     assert load / (1 - load) * (1 + VARIATION[kind]) / 2 == pytest.approx(PUBLISHED[load, kind])
     if kind == "M/M/1":
-        stays = sum(
-            wait + service > 5 * UNIT for wait, service in zip(waits, source.services, strict=True)
-        )
+        stays = sum(wait + service > 5 * UNIT for wait, service in zip(waits, source.services, strict=True))
         assert stays / count == pytest.approx(STAYS_LONG[load], rel=tolerance)
 
 

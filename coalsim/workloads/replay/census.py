@@ -1,0 +1,64 @@
+"""Which CPUs a trace has, before it is replayed.
+
+Where a CPU of the trace runs depends on how many there are, and the last one may show up at the
+end.  So the text is scanned once beforehand.  Only lines of CPUs that are not known yet are looked
+at closely, which makes the scan cost a tenth of reading.
+
+Invariant: memory is bounded by one block and one line.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from coalsim.errors import ConfigError, Problem
+from coalsim.guarded import DEFAULT_MAX_INPUT, MAX_LINE, guarded_blocks, refusal
+
+_MOST_CPUS = 8_192  # of any Linux build
+_STAMP = rb"\] +(?:\S{1,16} +)?\d{1,12}\.\d{6,9}: "
+_CPU = re.compile(rb"\[ *(\d{1,5})" + _STAMP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Census:
+    """What the scan found: CPU numbers, ascending, and the unpacked length of the text."""
+
+    cpus: tuple[int, ...]
+    bytes: int
+
+
+def take_census(path: Path, max_input: int = DEFAULT_MAX_INPUT) -> Census:
+    """Scan a trace, plain or gzip.
+
+    Raises:
+        InputError: it cannot be read, or has more CPUs than any machine.
+        ConfigError: it is a pipe, which can be read only once.
+    """
+    if path.exists() and not path.is_file():
+        remedy = "write it to a file, or say how many CPUs it has: --set replay.cpus=2"
+        problem = Problem(where=str(path), message="not a file, so it can be read only once", remedy=remedy)
+        raise ConfigError([problem])
+    known: dict[bytes, int] = {}
+    unknown = _CPU
+    rest = b""
+    total = 0
+    for block in guarded_blocks(path, max_input=max_input):
+        total += len(block)
+        text = rest + block
+        whole = text.rfind(b"\n") + 1
+        at = 0
+        while found := unknown.search(text, at, whole):
+            known[found[1]] = int(found[1])
+            if len(known) > _MOST_CPUS:
+                raise refusal(path, f"more than {_MOST_CPUS} CPUs in it", "check the file")
+            unknown = _other_than(known)
+            at = found.end()
+        rest = text[whole:][-MAX_LINE:]
+    if found := unknown.search(rest + b" "):
+        known[found[1]] = int(found[1])
+    return Census(cpus=tuple(sorted(dict.fromkeys(known.values()))), bytes=total)
+
+
+def _other_than(known: dict[bytes, int]) -> re.Pattern[bytes]:
+    """A line of a CPU that is not known yet; the bracket is found by the regular expression's fast search."""
+    return re.compile(rb"\[(?! *(?:" + b"|".join(known) + rb")\]) *(\d{1,5})" + _STAMP)
