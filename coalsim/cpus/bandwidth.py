@@ -20,21 +20,23 @@ class Pipe:
         bytes_per_ns: its rate (1 GB/s is 1 byte per ns).
     """
 
-    __slots__ = ("_free_at", "_ps_per_byte", "bytes_moved", "name")
+    __slots__ = ("_free_at", "_parts", "_parts_per_byte", "bytes_moved", "name")
 
     def __init__(self, name: str, bytes_per_ns: Fraction) -> None:
         if bytes_per_ns <= 0:
             raise ValueError("a pipe has a rate above 0")
         self.name = name
         self.bytes_moved = 0
-        self._ps_per_byte = 1000 / bytes_per_ns
-        self._free_at: Time = 0
+        ps_per_byte = 1000 / bytes_per_ns
+        self._parts = ps_per_byte.denominator  # of a ps: every transfer takes a whole number of them
+        self._parts_per_byte = ps_per_byte.numerator
+        self._free_at = 0  # in parts of a ps
 
     def move(self, cpu: Cpu, size: int) -> Time:
         """Move `size` bytes; returns the time at which the last one is there."""
         now = cpu.env._now
         assert cpu.clock == now, "a pipe is shared state: sync before"
-        start = max(now, self._free_at)
-        self._free_at = start + -(-size * self._ps_per_byte.numerator // self._ps_per_byte.denominator)
+        parts = self._parts
+        self._free_at = max(now * parts, self._free_at) + size * self._parts_per_byte
         self.bytes_moved += size
-        return self._free_at
+        return -(-self._free_at // parts)

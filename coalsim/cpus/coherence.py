@@ -30,7 +30,7 @@ class CacheLine:
         self.transfers = 0
         self._readers: dict[CpuId, None] = {}  # who else holds a copy
         self._free_at: Time = 0  # when the next transfer may start
-        self._arrives: Time = 0  # when the last transfer is done
+        self._arrives: Time = 0  # when the owner has it, or had it
 
     def rmw(self, cpu: Cpu) -> Time:
         """Write the line; returns the time at which the write is done."""
@@ -62,15 +62,18 @@ class CacheLine:
         now = cpu.env._now
         assert cpu.clock == now, "a line is shared state: sync before"
         me = cpu.id
-        if self.owner == me or me in self._readers:
+        if me in self._readers:
+            return now + cpu.transfer[me]
+        if self.owner == me:
             return max(now, self._arrives) + cpu.transfer[me]
         if self.owner == NOBODY:
             self.owner = me
             return now + cpu.transfer[me]
         source = self.owner
         start = max(now, self._free_at)
-        done = max(start + cpu.transfer[source], self._arrives)
-        self._free_at, self._arrives = start + cpu.occupancy[source], done
+        busy = cpu.occupancy[source]
+        done = max(start + cpu.transfer[source], self._arrives + busy)
+        self._free_at = start + busy
         self.transfers += 1
         self._readers[me] = None
         return done

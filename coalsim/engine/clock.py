@@ -68,16 +68,24 @@ class Engine(simpy.Environment):
         self.events = 0  # heap entries served so far
         self.stuck: Callable[[], str] = str  # who can never go on; asked where ticks keep the heap full
         self._barriers: list[Time] = []
+        self._last_barrier: Time = 0
 
     def declare_barrier(self, at: Time, action: Callable[[], None]) -> None:
-        """Call `action` at time `at`, before anything else that happens then."""
+        """Call `action` at time `at`, before anything else that happens then.
+
+        Raises:
+            ValueError: in the past, or in the middle of a run: processors may have run
+                past it, and lock sections have been computed as if it were not there.
+        """
         if at < self._now:
             raise ValueError(f"barrier at {at} ps lies in the past of {self._now} ps")
+        if self._now not in (0, self._last_barrier):
+            raise ValueError("declare barriers before the run or from another barrier")
         heappush(self._barriers, at)
         self.next_barrier = self._barriers[0]
 
         def reached(_: Event) -> None:
-            heappop(self._barriers)
+            self._last_barrier = heappop(self._barriers)
             self.next_barrier = self._barriers[0] if self._barriers else FOREVER
             action()
 

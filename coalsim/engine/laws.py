@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import log, sqrt
 from random import Random
 
-from coalsim.units import Time, format_time, parse_time
+from coalsim.units import MS, NS, SEC, US, Time, parse_time
 
 Sampler = Callable[[], Time]
 
@@ -50,10 +50,21 @@ class Law:
         return hyper
 
     def __str__(self) -> str:
+        """As `parse_law` reads it back, exactly."""
         if self.kind == "uniform":
-            return f"uniform:{format_time(self.low)}:{format_time(self.high)}".replace(" ", "")
-        shape = f"{self.shape:g}:" if self.kind in ("erlang", "hyper") else ""
-        return f"{self.kind}:{shape}{format_time(self.mean)}".replace(" ", "")
+            return f"uniform:{_exact(self.low)}:{_exact(self.high)}"
+        shape = f"{self.shape!r}:".replace(".0:", ":") if self.kind in ("erlang", "hyper") else ""
+        return f"{self.kind}:{shape}{_exact(self.mean)}"
+
+
+def _exact(time: Time) -> str:
+    """A time in the largest unit that it fills, without rounding."""
+    for unit, size in (("s", SEC), ("ms", MS), ("us", US), ("ns", NS)):
+        if time >= size:
+            whole, rest = divmod(time, size)
+            digits = len(str(size)) - 1
+            return f"{whole}.{rest:0{digits}}".rstrip("0").rstrip(".") + unit
+    return f"{time}ps"
 
 
 def parse_law(text: str) -> Law:

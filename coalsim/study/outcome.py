@@ -150,7 +150,7 @@ def _check(system: System, locks: list[LockEntry], elapsed: Time) -> None:
 
     Utilisation: the locks of a class are held for no longer than there is time, but for
     holds that began before the interval.  Conservation: every frame is free, on a list,
-    taken, or was taken before the start.
+    taken, on its way between these, or was taken before the start.
     """
     instances = system.instances_of_class
     for row in locks:
@@ -160,7 +160,7 @@ def _check(system: System, locks: list[LockEntry], elapsed: Time) -> None:
                 f"{row['name']} was held for longer than there was"
             )
     pages = system.memory.pages
-    accounted = pages.taken_pages() + pages.listed_pages()
+    accounted = pages.taken_pages() + pages.listed_pages() + pages.moving_pages()
     accounted += sum(zone.source.free_frames + zone.source.unheld_frames() for zone in pages.zones)
     assert accounted == sum(zone.frames for zone in pages.zones), "frames were lost or made"
 

@@ -23,9 +23,14 @@ _REMEDY = "pack it with tar -C /sys -cf FILE devices/system/node devices/system/
 
 
 class _Blocks(RawIOBase):
-    """The unpacked archive as the file object that tarfile wants; bounded by its source."""
+    """The unpacked archive as the file object that tarfile wants; bounded by its source.
 
-    def __init__(self, blocks: Iterator[bytes]) -> None:
+    A whole archive ends in zeros and is never read beyond them.  Reading on is refused
+    here, because tarfile would go on for as long as a false size tells it to.
+    """
+
+    def __init__(self, path: Path, blocks: Iterator[bytes]) -> None:
+        self._path = path
         self._blocks = blocks
         self._rest = b""
 
@@ -35,6 +40,8 @@ class _Blocks(RawIOBase):
     def read(self, size: int = -1) -> bytes:
         while len(self._rest) < size and (block := next(self._blocks, b"")):
             self._rest += block
+        if not self._rest:
+            raise refusal(self._path, "not a whole tar: it ends too early", _REMEDY)
         taken, self._rest = self._rest[:size], self._rest[size:]
         return taken
 
@@ -48,13 +55,16 @@ def _bounded_member(path: Path) -> type[tarfile.TarInfo]:
             if len(buf) != tarfile.BLOCKSIZE:  # a whole archive ends in blocks of zeros
                 raise refusal(path, "not a whole tar: it ends too early", _REMEDY)
             member = super().frombuf(buf, encoding, errors)
-            if member.size > MAX_MEMBER or member.size < 0:
-                raise refusal(
-                    path, f"a member larger than {format_size(MAX_MEMBER)}", _REMEDY, value=member.name[:80]
-                )
+            _check_size(path, member)
             return member
 
     return Bounded
+
+
+def _check_size(path: Path, member: tarfile.TarInfo) -> None:
+    if not 0 <= member.size <= MAX_MEMBER:
+        message = f"a member larger than {format_size(MAX_MEMBER)}"
+        raise refusal(path, message, _REMEDY, value=member.name[:80])
 
 
 def text_members(
@@ -65,7 +75,7 @@ def text_members(
     Raises:
         InputError: not a tar (plain or gzip), damaged, or one that tries to climb out.
     """
-    blocks = _Blocks(guarded_blocks(path, max_input=max_input))
+    blocks = _Blocks(path, guarded_blocks(path, max_input=max_input))
     try:
         with tarfile.open(fileobj=blocks, mode="r|", tarinfo=_bounded_member(path)) as archive:
             return dict(_members(path, archive, wanted))
@@ -81,6 +91,7 @@ def _members(
     for count, member in enumerate(archive, 1):
         if count > MAX_MEMBERS:
             raise refusal(path, f"more than {MAX_MEMBERS} members", _REMEDY)
+        _check_size(path, member)  # again: an extended header may have changed it
         name = _inside(path, member.name)
         if member.issym():
             _inside(path, posixpath.join(posixpath.dirname(name), member.linkname), of_link=True)

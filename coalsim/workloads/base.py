@@ -26,6 +26,7 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Engine, Op
 from coalsim.engine.streams import Streams
 from coalsim.locks.base import Lock
+from coalsim.topology.machine import Machine
 from coalsim.units import CpuId, NodeId, Pfn, Time
 
 
@@ -140,6 +141,7 @@ class Host(Protocol):
     """The running system as far as loads may see it."""
 
     env: Engine
+    machine: Machine
     cpus: list[Cpu]
     streams: Streams
     meter: Meter
@@ -158,10 +160,13 @@ class Host(Protocol):
 class Workload(Protocol):
     """A load: what to run on which processors."""
 
-    endless: bool
-    """Its threads never end: the run needs a duration."""
-    headline: str
-    """The phase whose latency stands for the load; "" where there is only one."""
+    @property
+    def endless(self) -> bool:
+        """Its threads never end: the run needs a duration."""
+
+    @property
+    def headline(self) -> str:
+        """The phase whose latency stands for the load; "" where there is only one."""
 
     def start(self, host: Host) -> None:
         """Put the threads on the processors."""

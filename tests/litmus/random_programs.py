@@ -92,8 +92,8 @@ class Shape:
         self.unit: Time = pick((1, 10, 50))
         self.cpus = pick((2, 2, 3, 3, 4, 4, 5, 6, 8, 12, 16, 32))
         self.lookahead = self.unit * pick((4, 5, 6, 8, 12, 16))
-        self.tick_period = self.unit * pick((0, 0, 12, 20, 24, 60, 120))
-        self.tick_cost = self.unit * pick((0, 1, 2, 5))
+        self.tick_period = self.unit * pick((0, 0, 5, 6, 12, 20, 24, 60, 120))
+        self.tick_cost = self.unit * (pick((0, 1, 2, 5)) if self.tick_period > 6 * self.unit else 1)
         self.ticks_together = random.random() < 0.5
         self.sample_period = self.unit * pick((20, 60, 120, 360))
         self.duration = self.unit * pick((600, 1200, 2400)) * 8 // (self.cpus + 6)
@@ -114,8 +114,8 @@ class Shape:
         busy = pick((1, 2))  # a transfer may keep the line for less than it takes
         self.occupancy = [[cost // busy for cost in row] for row in self.transfer]
         kinds = list(Worker.OPERATIONS)
-        # every seed leaves some operations out, so that rare mixtures come up too
-        self.kinds = [kind for kind in kinds if random.random() < 0.7] or kinds
+        # half of the seeds mix everything, the others try a few operations on each other at length
+        self.kinds = kinds if random.random() < 0.5 else random.sample(kinds, random.randint(2, 5))
 
 
 class CheckedCpu(Cpu):

@@ -5,9 +5,10 @@ be compared between modes: operations and each processor's accounts at four
 barriers, the lock statistics, and every latency.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from simpy.events import Event
 
@@ -19,13 +20,10 @@ from coalsim.engine.laws import parse_law
 from coalsim.engine.messages import Shot
 from coalsim.engine.streams import Streams
 from coalsim.locks.base import Lock, LockSetup
-from coalsim.locks.lockdep import LockClass
 from coalsim.locks.lockstat import LockRow
 from coalsim.locks.rcu import Deferred, Rcu
 from coalsim.locks.registry import LOCKS, make_lock
 from coalsim.units import NS, US, CpuId, NodeId, Time
-
-LOOKAHEAD = 800 * NS
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,7 @@ class Program:
     think: str
     hold: str
     ticks: Time
+    lookahead: Time
     near: Time  # line transfer on one node; twice as much between nodes
     interrupts: bool
     by_hand: bool  # some operations acquire and release with interrupts on
@@ -77,6 +76,7 @@ class Program:
             think=draw.choice(["const:100ns", "exp:200ns", "uniform:0ns:3us"]),
             hold=draw.choice(["const:50ns", "exp:100ns"]),
             ticks=draw.choice([0, 700 * NS, 1 * US, 5 * US]),
+            lookahead=draw.choice([200 * NS, 400 * NS, 800 * NS]),
             near=draw.choice([1 * NS, 20 * NS, 50 * NS]),
             interrupts=draw.random() < 0.7,
             by_hand=draw.random() < 0.5,
@@ -93,38 +93,37 @@ class Outcome:
     latencies: list[Time]
 
 
-def machine(
-    mode: Mode, cpus: int, *, nodes: int = 2, near: Time = 20 * NS, ticks: Time = 0
-) -> tuple[Engine, list[Cpu]]:
-    """An engine and processors whose lines cost `near` on a node, twice as much between nodes."""
+def machine(program: Program, mode: Mode) -> tuple[Engine, list[Cpu]]:
+    """Processors on two nodes; a line within a node costs `near`, between them twice as much."""
+    near, ticks = program.near, program.ticks
     env = Engine(
-        lookahead=LOOKAHEAD,
+        lookahead=program.lookahead,
         run_ahead=mode.run_ahead,
         fast_paths=mode.fast_paths,
         tick_events=mode.tick_events,
     )
 
     def cost(a: int, b: int, own: Time) -> Time:
-        return own if a == b else near * (1 + (a % nodes != b % nodes))
+        return own if a == b else near * (1 + (a % 2 != b % 2))
 
     made = [
         Cpu(
             env,
             CpuId(me),
-            node=NodeId(me % nodes),
-            transfer=[cost(me, other, max(1, near // 2)) for other in range(cpus)],
-            occupancy=[cost(me, other, 1) for other in range(cpus)],
+            node=NodeId(me % 2),
+            transfer=[cost(me, other, near // 2) for other in range(program.cpus)],
+            occupancy=[cost(me, other, 1) for other in range(program.cpus)],
             tick_period=ticks,
             tick_cost=ticks // 50,
             first_tick=ticks and ticks + me * 7,
             switch_cost=near,
         )
-        for me in range(cpus)
+        for me in range(program.cpus)
     ]
     return env, made
 
 
-def setup(streams: Streams, cpus: list[Cpu], tas_winner: str = "random") -> LockSetup:
+def setup(streams: Streams, cpus: list[Cpu]) -> LockSetup:
     """Costs on a coarse grid."""
     return LockSetup(
         taking=1 * NS,
@@ -132,7 +131,6 @@ def setup(streams: Streams, cpus: list[Cpu], tas_winner: str = "random") -> Lock
         pause=10 * NS,
         wake_up=100 * NS,
         wake_latency=50 * NS,
-        tas_winner=tas_winner,
         streams=streams,
         cpus=cpus,
     )
@@ -140,7 +138,7 @@ def setup(streams: Streams, cpus: list[Cpu], tas_winner: str = "random") -> Lock
 
 def run(program: Program, mode: Mode) -> Outcome:
     """Play a program."""
-    env, cpus = machine(mode, program.cpus, near=program.near, ticks=program.ticks)
+    env, cpus = machine(program, mode)
     streams = Streams(program.seed)
     policy = LOCKS[program.policy]
     lock_class = policy.make_class("bench", 1)
@@ -202,9 +200,14 @@ class _Load:
     def _operate(self, lock: Lock, chance: float) -> Op[None]:
         cpu, hold = self.cpu, self.hold()
         if self.program.by_hand and chance < 0.3:
+            quiet = chance < 0.15 and not lock.sleeps
+            if quiet:
+                yield from cpu.irq_off()
             yield from lock.acquire(cpu, "by hand")
             cpu.charge(hold, "inside")
             yield from lock.release(cpu)
+            if quiet:
+                yield from cpu.irq_on()
         elif isinstance(lock, Rcu) and chance > 0.95:
             yield from lock.synchronize(cpu, "synchronize")
         elif isinstance(lock, Rcu) and chance > 0.9:
@@ -228,12 +231,46 @@ class _Load:
         targets = [other for other in self.cpus if other is not cpu and self.choose.random() < 0.5]
         if targets:
             shot = Shot[Cpu](cpu, cpu.clock, len(targets), 3 * NS, lambda _: None, lambda _: 50 * NS)
-            cpu.send([(cpu.clock + LOOKAHEAD + target.id % 2 * NS, target) for target in targets], shot)
+            soonest = cpu.clock + self.program.lookahead
+            cpu.send([(soonest + target.id % 2 * NS, target) for target in targets], shot)
             yield from cpu.wait_for_answers(shot, "answers")
 
 
-def drive(env: Engine, until: Time) -> None:
-    """Run to a barrier at `until`."""
+def plain_machine(
+    cpus: int, *, nodes: int = 1, own: Time = 10, line: Time = 10, occupancy: Time = 20, ticks: Time = 0
+) -> tuple[Engine, list[Cpu]]:
+    """Processors for tests with numbers: a swap takes `line`, a transfer blocks its line for `occupancy`."""
+    env = Engine(lookahead=800)
+    return env, [
+        Cpu(
+            env,
+            CpuId(me),
+            node=NodeId(me % nodes),
+            transfer=[own if me == other else line for other in range(cpus)],
+            occupancy=[1 if me == other else occupancy for other in range(cpus)],
+            tick_period=ticks,
+        )
+        for me in range(cpus)
+    ]
+
+
+def plain_lock(
+    policy: type[Lock] | str, *, name: str = "zone", rank: int = 1, cpus: Sequence[Cpu] = (), **costs: Any
+) -> Lock:
+    """A lock with a class of its own that costs nothing but its lines, unless `costs` say so."""
+    chosen = LOCKS[policy] if isinstance(policy, str) else policy
+    return make_lock(
+        chosen, chosen.make_class(name, rank), name, LockSetup(streams=Streams(1), cpus=cpus, **costs)
+    )
+
+
+def play(env: Engine, threads: Sequence[tuple[Cpu, Op[None]]], until: Time = 1_000_000) -> None:
+    """Run threads, in the order of their names on each processor, up to a barrier."""
+    by_cpu: dict[Cpu, list[Thread]] = {}
+    for number, (cpu, body) in enumerate(threads):
+        by_cpu.setdefault(cpu, []).append(Thread(f"t{number}", body))
+    for cpu, own in by_cpu.items():
+        cpu.start(own)
     end = Event(env)
 
     def stop() -> None:
@@ -243,12 +280,10 @@ def drive(env: Engine, until: Time) -> None:
     env.run_to(end)
 
 
-def make(
-    policy: str, name: str = "zone", rank: int = 1, cpus: list[Cpu] | None = None, seed: int = 1
-) -> Lock:
-    """A lock of a policy with a class of its own."""
-    lock_class: LockClass = LOCKS[policy].make_class(name, rank)
-    return make_lock(LOCKS[policy], lock_class, name, setup(Streams(seed), cpus or []))
+def at(cpu: Cpu, time: Time) -> Op[None]:
+    """Be busy until `time`."""
+    cpu.charge(time - cpu.clock, "user")
+    yield from cpu.sync()
 
 
 def programs(policy: str, seeds: range) -> Iterator[Program]:

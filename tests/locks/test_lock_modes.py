@@ -17,11 +17,11 @@ def compare(policy: str, seeds: range) -> None:
 @pytest.mark.parametrize("policy", LOCKS)
 def test_modes_agree_on_random_programs(policy: str) -> None:
     """Running ahead, computed sections and ticks without events change no byte."""
-    compare(policy, range(3))
+    compare(policy, range(6))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", LOCKS)
 def test_modes_agree_on_many_random_programs(policy: str) -> None:
-    """The same for 60 programs of each lock, with ticks and interrupts in most."""
-    compare(policy, range(3, 63))
+    """The same for 120 programs of each lock, with ticks and interrupts in most."""
+    compare(policy, range(6, 126))

@@ -4,6 +4,7 @@ Repairman models after Lazowska, Zahorjan, Graham, Sevcik, "Quantitative system
 performance", 1984; Amdahl's bound after his AFIPS paper of 1967.
 """
 
+from itertools import pairwise
 from math import comb, exp, factorial
 
 import pytest
@@ -163,7 +164,7 @@ def test_deterministic_loop_has_the_exact_cycle(policy: str, cpus: int, cycle: T
     for times in ends:
         after = [time for time in times if time > settled]
         assert len(after) > 30
-        assert {later - earlier for earlier, later in zip(after, after[1:], strict=False)} == {cycle}
+        assert {later - earlier for earlier, later in pairwise(after)} == {cycle}
 
 
 @pytest.mark.parametrize(("cpus", "think"), [(2, 4), (4, 4), (8, 4), (4, 10)])

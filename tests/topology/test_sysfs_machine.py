@@ -140,6 +140,29 @@ def test_a_large_member_is_refused_before_it_is_read(tmp_path: Path) -> None:
         machine_from_sysfs(path)
 
 
+@pytest.mark.parametrize("size", ["1000000000000", "-5"])
+def test_an_extended_header_cannot_smuggle_a_size(tmp_path: Path, size: str) -> None:
+    """A pax record may give a member another size than its header: it is refused, and at once."""
+    evil = member("devices/system/node/node0/meminfo")
+    evil.pax_headers = {"size": size}
+    path = tmp_path / "sys.tar"
+    path.write_bytes(evil.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+    with pytest.raises(InputError, match="a member larger than 256 KiB"):
+        machine_from_sysfs(path)
+
+
+def test_a_sparse_member_cannot_grow(tmp_path: Path) -> None:
+    """A few bytes that claim to be a terabyte of zeros."""
+    header = bytearray(member("devices/system/node/node0/meminfo", kind=tarfile.GNUTYPE_SPARSE).tobuf())
+    header[483:495] = b"%011o\0" % (1 << 32)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path = tmp_path / "sys.tar"
+    path.write_bytes(bytes(header) + bytes(1024))
+    with pytest.raises(InputError, match="a member larger than 256 KiB"):
+        machine_from_sysfs(path)
+
+
 def test_an_archive_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
     """The limit counts unpacked bytes."""
     path = as_tar(tmp_path, system(), mode="w:gz")

@@ -168,6 +168,8 @@ class PageAllocator:
                     cpu.charge((self._prep_cold if fresh else self._prep)[order], ALLOC)
                     self._note_placed(own, zone.node, wanted, 1 << order)
                     self._taken[head] = order << ORDER_SHIFT | cpu.id
+                    if fresh:
+                        zone.arrived(order)
                     return Pfn(head)
         self.failures += 1
         return Pfn(-1)
@@ -293,6 +295,10 @@ class PageAllocator:
         """Frames in the hands of callers."""
         return sum(1 << (taken >> ORDER_SHIFT) for taken in self._taken.values())
 
+    def moving_pages(self) -> int:
+        """Frames on their way between a zone and a list or a caller; at a barrier."""
+        return sum(zone.moving for zone in self.zones)
+
     def listed_pages(self) -> int:
         """Frames on all processors' lists; at a barrier."""
         return sum(mine.pages.count for own in self.own for mine in own.lists.values())
@@ -333,6 +339,7 @@ class PageAllocator:
             zone.source.validate()
             free += zone.source.free_frames
             assert zone.free.latest == zone.source.free_frames
+            assert not zone.moving, "at rest no frames are on their way"
         total = sum(zone.frames for zone in self.zones)
         held = sum(zone.source.unheld_frames() for zone in self.zones)
         assert free + self.listed_pages() + self.taken_pages() + held == total, "frames were lost or made"

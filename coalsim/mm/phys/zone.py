@@ -6,7 +6,8 @@ taking or giving a single block.  A section changes the free lists and the calli
 processor's own list, which nobody else touches, and is priced by the source.
 
 Locking: `lock` (class "zone->lock") guards `source` and the counters.
-Invariant: free frames + frames on per-CPU lists + taken frames = frames.
+Invariant: free frames + frames on per-CPU lists + taken frames = frames, where those on
+their way, by a processor that waits for the lock or has just had it, are `moving`.
 Source: Linux mm/page_alloc.c (`rmqueue_bulk`, `free_pcppages_bulk`, `rmqueue_buddy`).
 """
 
@@ -93,6 +94,7 @@ class Zone:
         self._longest: dict[int, Time] = {}  # batch in pages -> longest hold
         # counted under the lock
         self.single_takes = self.single_gives = 0
+        self.moving = 0  # frames neither here nor on a list nor taken; looked at by barriers only
 
     def _section(self, cpu: Cpu, body: Body, pages: int, site: str) -> Op[None]:
         longest = self._longest.get(pages)
@@ -118,6 +120,7 @@ class Zone:
             head = pages.refill(order, heads)
             if head is not None:
                 found = head
+                self.moving += 1 << order  # until `arrived`
             own.refills += 1
             own.refill_pages += len(heads) << order
             self._changed(cpu, grant, own, -(len(heads) << order))
@@ -138,8 +141,10 @@ class Zone:
         pages = len(heads)
         if len(own.pages.rules.cached_orders) > 1:
             pages = sum(1 << (self.source.order_of(head) or 0) for head in heads)
+        self.moving += pages
 
         def body(grant: Time) -> Time:
+            self.moving -= pages
             hold = self.source.give_batch(heads, pages, cpu)
             own.drains += 1
             own.drain_pages += pages
@@ -157,6 +162,7 @@ class Zone:
             found, hold = self.source.take(order, cpu)
             self.single_takes += 1
             if found >= 0:
+                self.moving += 1 << order  # until `arrived`
                 self.free.add(grant, cpu, -(1 << order))
             return hold
 
@@ -165,14 +171,20 @@ class Zone:
 
     def give(self, cpu: Cpu, pfn: int, order: int, site: str) -> Op[None]:
         """Give a single block back, not through a list."""
+        self.moving += 1 << order
 
         def body(grant: Time) -> Time:
+            self.moving -= 1 << order
             hold = self.source.give(pfn, order, cpu)
             self.single_gives += 1
             self.free.add(grant, cpu, 1 << order)
             return hold
 
         yield from self._section(cpu, body, 1 << order, site)
+
+    def arrived(self, order: int) -> None:
+        """The block that `refill` or `take` gave has reached its taker."""
+        self.moving -= 1 << order
 
     def _changed(self, cpu: Cpu, grant: Time, own: OwnList, pages: int) -> None:
         self.free.add(grant, cpu, pages)

@@ -11,12 +11,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from coalsim.errors import ConfigError, Problem
 from coalsim.guarded import DEFAULT_MAX_INPUT, MAX_LINE, guarded_blocks, refusal
 
 _MOST_CPUS = 8_192  # of any Linux build
-_STAMP = rb"\] +(?:\S{1,16} +)?\d{1,12}\.\d{6,9}: "
-_CPU = re.compile(rb"\[ *(\d{1,5})" + _STAMP)
+_STAMP = rb"\][ \t]++(?:\S++[ \t]++)?\d{1,12}\.\d{6,9}:"
+_CPU = re.compile(rb"\[[ \t]*+(\d{1,5})" + _STAMP)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +31,7 @@ def take_census(path: Path, max_input: int = DEFAULT_MAX_INPUT) -> Census:
 
     Raises:
         InputError: it cannot be read, or has more CPUs than any machine.
-        ConfigError: it is a pipe, which can be read only once.
     """
-    if path.exists() and not path.is_file():
-        remedy = "write it to a file, or say how many CPUs it has: --set replay.cpus=2"
-        problem = Problem(where=str(path), message="not a file, so it can be read only once", remedy=remedy)
-        raise ConfigError([problem])
     known: dict[bytes, int] = {}
     unknown = _CPU
     rest = b""
@@ -61,4 +55,14 @@ def take_census(path: Path, max_input: int = DEFAULT_MAX_INPUT) -> Census:
 
 def _other_than(known: dict[bytes, int]) -> re.Pattern[bytes]:
     """A line of a CPU that is not known yet; the bracket is found by the regular expression's fast search."""
-    return re.compile(rb"\[(?! *(?:" + b"|".join(known) + rb")\]) *(\d{1,5})" + _STAMP)
+    return re.compile(rb"\[(?![ \t]*+(?:" + b"|".join(known) + rb")\])[ \t]*+(\d{1,5})" + _STAMP)
+
+
+def refuse_pipe(path: Path) -> None:
+    """Refuse what can be read only once, before anybody reads from it.
+
+    Raises:
+        InputError: it is there, and neither a file nor a directory.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise refusal(path, "not a file: it can be read only once", "write the trace to a file first")

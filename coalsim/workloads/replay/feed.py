@@ -226,7 +226,7 @@ class Feed:
     def _stranger(self, record: Record) -> ConfigError:
         return refusal(
             self._reader.path,
-            f"a record of CPU {record.cpu}, but the trace was said to have {len(self._setup.cpus)} CPUs",
-            "give its number of CPUs with --set replay.cpus=N, or leave that out",
+            f"a record of CPU {record.cpu}, of which there was none when the file was scanned",
+            "do not write to the file while it is replayed",
             line=self._reader.tally.lines,
         )

@@ -25,7 +25,7 @@ class LiveBlock:
         self.blocks = blocks
         self.cpu = cpu  # of the trace
         self.order = order
-        self.parts = 1  # pieces of it that are live
+        self.parts = 0  # pieces of it that are live
 
 
 LiveObject = tuple[tuple[Block, ...], int, int]
@@ -38,21 +38,22 @@ class LivePages:
     def __init__(self) -> None:
         self._pieces: dict[int, tuple[int, LiveBlock]] = {}  # first frame to order of the piece, block
         self._of_order = [0] * (MAX_ORDER + 1)  # live pieces
+        self._larger = 0  # of them, those of several frames
 
     def allocate(self, first: int, block: LiveBlock) -> list[LiveBlock]:
         """A block is handed out; answers those that must have been freed before."""
-        over = self.end(first, block.order)[1] if self._pieces else []
+        _, over = self.end(first, block.order)
         self._insert(first, block.order, block)
         return over
 
     def end(self, first: int, order: int) -> tuple[bool, list[LiveBlock]]:
         """Some frames are freed; answers whether any was live, and the blocks that are over."""
         piece = self._pieces.get(first)
-        if piece is not None and piece[0] == order:  # nearly always
-            del self._pieces[first]
-            self._of_order[order] -= 1
-            block = piece[1]
-            block.parts -= 1
+        if piece is None:
+            if not order and not self._larger:  # usual before an allocation
+                return False, []
+        elif piece[0] == order:  # usual at a free
+            block = self._remove(first)[1]
             return True, [] if block.parts else [block]
         touched = [self._cut(start, first, order) for start in self._overlapped(first, order)]
         return bool(touched), [block for block in touched if not block.parts]
@@ -69,18 +70,24 @@ class LivePages:
 
     def _cut(self, start: int, first: int, order: int) -> LiveBlock:
         """End the frames of a piece that a block covers; the rest stays live, in halves."""
-        held, block = self._pieces.pop(start)
-        self._of_order[held] -= 1
-        block.parts -= 1
+        held, block = self._remove(start)
         while held > order:
             held -= 1
             half = start + (1 << held)
             if first >= half:
                 start, half = half, start
-            block.parts += 1
             self._insert(half, held, block)
         return block
 
     def _insert(self, first: int, order: int, block: LiveBlock) -> None:
         self._pieces[first] = (order, block)
         self._of_order[order] += 1
+        self._larger += order > 0
+        block.parts += 1
+
+    def _remove(self, first: int) -> tuple[int, LiveBlock]:
+        piece = self._pieces.pop(first)
+        self._of_order[piece[0]] -= 1
+        self._larger -= piece[0] > 0
+        piece[1].parts -= 1
+        return piece

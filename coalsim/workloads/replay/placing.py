@@ -17,7 +17,7 @@ from coalsim.errors import ConfigError, Problem
 Placing: TypeAlias = Literal["compact", "scatter", "node"]
 
 
-def place(cpus: Sequence[Cpu], seats: int, copies: int, placing: Placing, machine: str) -> list[list[Cpu]]:
+def place(cpus: Sequence[Cpu], seats: int, copies: int, placing: Placing) -> list[list[Cpu]]:
     """The simulated CPU of each seat, for each copy.
 
     Args:
@@ -25,13 +25,12 @@ def place(cpus: Sequence[Cpu], seats: int, copies: int, placing: Placing, machin
         seats: CPUs of the trace.
         copies: how often it is replayed.
         placing: see above.
-        machine: its name, for messages.
 
     Raises:
         ConfigError: there are not enough CPUs.
     """
     if seats * copies > len(cpus):
-        raise _too_many(seats, copies, len(cpus), machine)
+        raise _too_many(seats, copies, len(cpus))
     nodes = dict.fromkeys(cpu.node for cpu in sorted(cpus, key=lambda cpu: cpu.node))
     by_node = [[cpu for cpu in cpus if cpu.node == node] for node in nodes]
     if placing == "node":
@@ -58,7 +57,7 @@ def _one_node_each(by_node: Sequence[list[Cpu]], seats: int, copies: int) -> lis
     return placed
 
 
-def _too_many(seats: int, copies: int, available: int, machine: str) -> ConfigError:
+def _too_many(seats: int, copies: int, available: int) -> ConfigError:
     wanted = f"{seats} CPUs" if copies == 1 else f"{copies} times {seats} CPUs"
     fewer = f"--clone {available // seats}, or " if copies > 1 and available >= seats else ""
     return ConfigError(
@@ -66,7 +65,7 @@ def _too_many(seats: int, copies: int, available: int, machine: str) -> ConfigEr
             Problem(
                 key="replay.clone",
                 value=str(copies),
-                message=f"the trace needs {wanted}; machine {machine} has {available}",
+                message=f"the trace needs {wanted}; this machine has {available}",
                 remedy=f"use {fewer}--machine with at least {seats * copies} CPUs",
             )
         ]

@@ -120,9 +120,11 @@ class Player:
         self._last: Time = 0  # stamp up to which gaps are paid
         self._paid: Time = 0  # of the gap that began there
 
-    def main(self, first: Chunk) -> Op[None]:
-        """All operations of the seat, in order."""
-        chunk: Chunk | None = first
+    def main(self, chunk: Chunk | None) -> Op[None]:
+        """All operations of the seat, in order, from the first chunk on.
+
+        No other name may hold a chunk: the first would keep all that follow it.
+        """
         while chunk is not None:
             yield from self._play(chunk)
             yield from self._pass_until(chunk.end)
@@ -203,6 +205,14 @@ class Player:
                 yield from cpu.look()
             meter.done(cpu.clock - began)
 
+    @property
+    def operations(self) -> int:
+        """How many were done."""
+        own = self._meters
+        return sum(
+            meter.count for meter in (own.object_alloc, own.object_free, own.page_alloc, own.page_free)
+        )
+
     # -- pace
 
     def _wait_until(self, time: Time) -> Op[None]:
@@ -254,7 +264,7 @@ class Player:
         """Wait for the allocation of a block on another processor, if it is not done yet."""
         cpu = self._cpu
         yield from cpu.sync()
-        if NEVER < block.done and (block.done, owner.id) < (cpu.clock, cpu.id):
+        if block.done > NEVER and (block.done, owner.id) < (cpu.clock, cpu.id):
             return
         self.counts.dependency_waits += 1
         cpu.blocked_on = Dependency(owner)
