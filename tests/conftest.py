@@ -11,5 +11,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,
 )
-settings.register_profile("explore", deadline=None, max_examples=2_000, suppress_health_check=list(HealthCheck))
+settings.register_profile(
+    "explore", deadline=None, max_examples=2_000, suppress_health_check=list(HealthCheck)
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))

@@ -220,15 +220,11 @@ class Lock:
     def note_entered(self, ticket: Ticket) -> None:
         """The ticket's processor has the lock."""
         self.holder = ticket
-        self.note_granted(ticket, self.stat)
+        self.note_granted(ticket)
 
-    def note_granted(self, ticket: Ticket, stat: LockStat) -> None:
-        """Record the wait of a ticket, and that its processor holds the lock."""
-        cpu = ticket.cpu
-        cpu.locks_held.append(Held(self, self.lock_class, ticket.site))
-        if ticket.contended:
-            wait = ticket.granted - ticket.arrived
-            stat.usage(cpu.id, ticket.site).waited(wait, ticket.last != cpu.id, ticket.ahead)
+    def note_granted(self, ticket: Ticket) -> None:
+        """The ticket's processor holds the lock."""
+        ticket.cpu.locks_held.append(Held(self, self.lock_class, ticket.site))
 
     def note_left(self, cpu: Cpu) -> None:
         """The holder releases now."""
@@ -238,9 +234,12 @@ class Lock:
         self.holder = None
 
     def note_released(self, ticket: Ticket, stat: LockStat) -> None:
-        """Record the hold of a ticket that ends now."""
+        """Record a ticket whose hold ends now, wait and hold at once: no wait without its acquisition."""
         cpu = ticket.cpu
-        stat.usage(cpu.id, ticket.site).held(cpu.clock - ticket.granted, self.last != cpu.id)
+        usage = stat.usage(cpu.id, ticket.site)
+        if ticket.contended:
+            usage.waited(ticket.granted - ticket.arrived, ticket.last != cpu.id, ticket.ahead)
+        usage.held(cpu.clock - ticket.granted, self.last != cpu.id)
         stat.stolen += cpu.time_stolen - ticket.stolen
         self.last, self.last_site = cpu.id, ticket.site
 

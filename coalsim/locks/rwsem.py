@@ -66,7 +66,7 @@ class RwSemaphore(SleepingLock):
             yield from self.sleep(me)
             me.granted = cpu.clock
         self._reading[me.thread] = me
-        self.note_granted(me, self._read_stat)
+        self.note_granted(me)
         cpu.charge(self.setup.taking, self.hold_cause)
 
     def release_read(self, cpu: Cpu) -> Op[None]:

@@ -120,7 +120,7 @@ def fragmentation_table(waste: Fragmentation) -> Table:
 
 
 def remote_free_table(frees: RemoteFrees) -> Table:
-    """Frees on a CPU of another node than the memory's."""
+    """Frees on another CPU than the one that allocated."""
     cells = tuple(
         (what, numbers.count(total), numbers.count(remote), numbers.share(remote, total))
         for what, total, remote in (
@@ -128,7 +128,7 @@ def remote_free_table(frees: RemoteFrees) -> Table:
             ("pages", frees["pages"], frees["pages_remote"]),
         )
     )
-    return Table(columns("of frees remote remote%"), cells, title="remote frees (memory of another node)")
+    return Table(columns("of frees remote remote%"), cells, title="remote frees (allocated on another CPU)")
 
 
 def bytes_table(memory: MemoryBytes) -> Table:

@@ -105,7 +105,7 @@ class Fragmentation(TypedDict):
 
 
 class RemoteFrees(TypedDict):
-    """Frees on a CPU of another node than the memory's, and all frees."""
+    """Frees on another CPU than the one that allocated, and all frees."""
 
     objects: Count
     objects_remote: Count

@@ -147,7 +147,7 @@ def _memory_lines(memory: Memory) -> Iterator[str]:
     if "remote_frees" in memory:
         frees = memory["remote_frees"]
         yield (
-            "frees on another node than the memory's: "
+            "frees on another CPU than the one that allocated: "
             f"{_part(frees['objects_remote'], frees['objects'])} objects, "
             f"{_part(frees['pages_remote'], frees['pages'])} pages"
         )

@@ -79,15 +79,27 @@ def cpu_groups(document: ResultDocument) -> list[CpuGroup]:
     return [CpuGroup(f"cpu{cpu}", (cpu,)) for cpu in in_order(document["time"])]
 
 
+AT_REST = ("idle", "tick", "handler")
+"""All that a CPU without a thread of its own can spend time on."""
+
+
+def used_cpus(times: Mapping[str, Causes]) -> list[str]:
+    """CPUs that ran something; all of them if none did."""
+    used = [cpu for cpu in in_order(times) if any(cause not in AT_REST for cause in times[cpu])]
+    return used or in_order(times)
+
+
 def cause_table(document: ResultDocument, style: Style = PLAIN, causes_shown: int | None = None) -> Table:
-    """All CPUs together: groups, their causes below them, share and bar.
+    """All CPUs that ran something together: groups, their causes below them, share and bar.
 
     Args:
         document: the result.
         style: whether bars may be Unicode.
         causes_shown: rows for single causes, the largest of all; None shows all.
     """
-    causes = added(document["time"], in_order(document["time"]))
+    used = used_cpus(document["time"])
+    resting = len(document["time"]) - len(used)
+    causes = added(document["time"], used)
     whole = sum(causes.values())
     shown = list(causes)[:causes_shown]
     rows = []
@@ -99,7 +111,8 @@ def cause_table(document: ResultDocument, style: Style = PLAIN, causes_shown: in
     return Table(
         (*columns("cause time-us share%"), Column("", "left")),
         tuple(rows),
-        title=f"time by cause, {len(document['time'])} CPUs together",
+        title=f"time by cause, {len(used)} CPUs together"
+        + (f" ({resting} more had no work)" if resting else ""),
         note=verdict(document),
         totals=1,
     )

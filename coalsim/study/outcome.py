@@ -69,8 +69,9 @@ def document(
         "lock_waits_by_cpu": _waits_by_cpu(system),
         "time": _time(before, after, end - begin),
         "cpu_nodes": [cpu.node for cpu in system.cpus],
-        "memory": memory(system.memory),
     }
+    if was_used(system.memory):
+        result["memory"] = memory(system.memory)
     phases = _phases(system, end - begin)
     if headline in phases:
         result["latency_ns"] = phases[headline]["latency_ns"]
@@ -166,6 +167,13 @@ def _check(system: System, locks: list[LockEntry], elapsed: Time) -> None:
 
 
 # -- memory
+
+
+def was_used(manager: MemoryManager) -> bool:
+    """Whether the load asked for memory at all."""
+    objects = any(own.allocs or own.frees for cache in manager.objects.caches for own in cache.counts)
+    lists = any(mine.allocs or mine.frees for own in manager.pages.own for mine in own.lists.values())
+    return objects or lists or any(zone.single_takes or zone.single_gives for zone in manager.zones)
 
 
 def memory(manager: MemoryManager) -> Memory:

@@ -1,7 +1,7 @@
 """All modes of the engine give the same bytes, shown by random programs.
 
 `random_programs.py` says what a program may do.  Most mistakes in the rules of time
-show within 40 seeds; the rarest need hundreds, which the slow test runs.
+show within 25 seeds; the rarest need hundreds, which the slow test runs.
 """
 
 import os
@@ -13,8 +13,8 @@ import pytest
 from bench import MODES, REFERENCE, Mode
 from random_programs import Shape, Worker, run_program
 
-FEW = range(40)
-MANY = range(40, 640)
+FEW = range(25)
+MANY = range(25, 625)
 
 
 def check_seed(seed: int) -> None:

@@ -10,6 +10,7 @@ from coalsim.observe.where import (
     grouped,
     node_groups,
     time_faults,
+    used_cpus,
     verdict,
     where_text,
 )
@@ -26,14 +27,16 @@ def test_a_group_is_what_stands_before_the_first_colon() -> None:
 
 
 def test_nothing_is_lost_in_the_table(document: ResultDocument) -> None:
-    """Groups add up to the total, and the total is CPUs times simulated time."""
+    """Groups add up to the total: simulated time of the CPUs that had work; the others are counted."""
+    used = used_cpus(document["time"])
     table = cause_table(document)
     groups = [row for row in table.rows[:-1] if not row[0].startswith(" ")]
 
     assert added(document["time"], [*document["time"]]).keys() == {
         cause for causes in document["time"].values() for cause in causes
     }
-    assert table.rows[-1][:3] == ("total", f"{8 * document['sim_time_ps'] / 1e6:.3f}", "100.0")
+    assert table.rows[-1][:3] == ("total", f"{len(used) * document['sim_time_ps'] / 1e6:.3f}", "100.0")
+    assert table.title == "time by cause, 7 CPUs together (1 more had no work)"
     assert abs(sum(float(row[1]) for row in groups) - float(table.rows[-1][1])) < 0.001 * len(groups)
 
 

@@ -131,3 +131,13 @@ def test_keys_are_found_in_the_text() -> None:
         2,
         0,
     ]
+
+
+def test_the_example_in_the_manual_is_a_machine(tmp_path: Path) -> None:
+    """What docs/machines.md shows can be copied."""
+    manual = (Path(__file__).parents[2] / "docs" / "machines.md").read_text(encoding="utf-8")
+    example = manual.split("```toml\n")[1].split("```")[0]
+    machine = read(tmp_path, example)
+    assert (machine.num_sockets, machine.num_cpus) == (2, 32)
+    assert machine.clock_ghz.source == "product data"
+    assert machine.ipi_send.source == "estimate, not measured"

@@ -71,9 +71,7 @@ def line(time_ns: int, cpu: int, event: str, body: str) -> str:
 
 
 def kmalloc(time_ns: int, cpu: int, pointer: int, size: int = 64) -> str:
-    body = (
-        f"call_site=maker+0x1 ptr={pointer:#x} bytes_req={size} bytes_alloc={size} gfp_flags=GFP_KERNEL node=-1"
-    )
+    body = f"call_site=maker+0x1 ptr={pointer:#x} bytes_req={size} bytes_alloc={size} gfp_flags=GFP_KERNEL node=-1"
     return line(time_ns, cpu, "kmalloc", body)
 
 
@@ -115,7 +113,9 @@ def plain_count(path: Path) -> dict[str, int]:
     pages: dict[str, int] = {}
     counts: Counter[str] = Counter()
     for text_line in lines:
-        found = re.search(r"\d: +(?:kmem:)?(kmalloc|kmem_cache_alloc|kfree|kmem_cache_free|mm_page_\w+): ", text_line)
+        found = re.search(
+            r"\d: +(?:kmem:)?(kmalloc|kmem_cache_alloc|kfree|kmem_cache_free|mm_page_\w+): ", text_line
+        )
         if not found:
             continue
         event = found[1]

@@ -76,12 +76,15 @@ def test_clones_do_the_same_work_in_memory_of_their_own(clones: int) -> None:
     assert {key: many.trace[key] for key in KEYS} == {key: one.trace[key] for key in KEYS}
     held = one.system.memory.objects.held_objects
     assert many.system.memory.objects.held_objects == clones * held
-    assert many.system.memory.pages.taken_pages() == clones * one.trace["live_pages"] + many.trace["slab_overlap"]  # type: ignore[operator]
+    assert (
+        many.system.memory.pages.taken_pages()
+        == clones * one.trace["live_pages"] + many.trace["slab_overlap"]
+    )  # type: ignore[operator]
 
 
 def test_what_is_easily_got_wrong_in_a_trace(tmp_path: Path) -> None:
     """Free of NULL, pointer handed out twice, frees from before, batched frees, records of refills."""
-    refill = "page=0x5 pfn=0x5 order=1 migratetype=1 percpu_refill=1"
+    refill = "page=0x6 pfn=0x6 order=1 migratetype=1 percpu_refill=1"
     trace = written(
         tmp_path,
         kfree(1000, 0, 0),
