@@ -217,20 +217,23 @@ class System:
         """Who can never go on; empty if everybody can.
 
         Either nothing can happen any more, or all waiters of one lock wait although nobody
-        holds it and none of them has been let in.
+        holds it, none of them has been let in, and none is about to be.
         """
         blocked = [cpu for cpu in self.cpus if cpu.blocked_on is not None]
+        if not blocked:
+            return ""
         moving = [cpu.blocked_on for cpu in blocked if cpu.alarm.armed]
         lost = [
             cpu
             for cpu in blocked
-            if cpu.blocked_on is not None
+            if isinstance(cpu.blocked_on, Lock)
             and not cpu.blocked_on.blockers()
+            and not cpu.blocked_on.is_passing_on
             and not any(lock is cpu.blocked_on for lock in moving)
         ]
         if lost:
             return "lost wake-up: " + report_stuck(lost)
-        if blocked and all(cpu.waiting and not cpu.alarm.armed and not cpu.inbox for cpu in self.cpus):
+        if all(cpu.waiting and not cpu.alarm.armed and not cpu.inbox for cpu in self.cpus):
             return "nothing can happen any more: " + report_stuck(blocked)
         return ""
 

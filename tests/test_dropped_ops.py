@@ -15,7 +15,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "coalsim"
 
-DRIVERS = ("process", "Thread")
+DRIVERS = ("process", "Thread", "run_thread")
 """What takes a generator and drives it: SimPy's `env.process(op)` and `Thread(name, op)`."""
 
 ELEMENTS = ("list", "tuple", "deque", "Sequence", "Iterable", "Iterator", "Collection")

@@ -245,6 +245,11 @@ class Lock:
 
     # -- for deadlock reports ------------------------------------------------------------
 
+    @property
+    def is_passing_on(self) -> bool:
+        """Nobody holds it, but an event that is due will say who does: its waiters are not lost."""
+        return False
+
     def blockers(self) -> Sequence[Agent]:
         """The holder."""
         return [self.holder.cpu] if self.holder is not None else []

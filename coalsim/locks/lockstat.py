@@ -91,7 +91,7 @@ class Usage:
         self.wait_total += wait
         if wait > self.wait_max:
             self.wait_max = wait
-        if wait < self.wait_min or not self.wait_min:
+        if wait and (wait < self.wait_min or not self.wait_min):
             self.wait_min = wait
         counts = self.ahead
         if ahead in counts:
@@ -106,7 +106,7 @@ class Usage:
             self.wait_total += wait
             if wait > self.wait_max:
                 self.wait_max = wait
-            if wait < self.wait_min or not self.wait_min:
+            if wait and (wait < self.wait_min or not self.wait_min):
                 self.wait_min = wait
             try:
                 self.ahead[ahead] += 1
@@ -120,7 +120,7 @@ class Usage:
         self.hold_total += hold
         if hold > self.hold_max:
             self.hold_max = hold
-        if hold < self.hold_min or not self.hold_min:
+        if hold and (hold < self.hold_min or not self.hold_min):
             self.hold_min = hold
 
     def held(self, hold: Time, bounced: bool) -> None:
@@ -131,7 +131,7 @@ class Usage:
         self.hold_total += hold
         if hold > self.hold_max:
             self.hold_max = hold
-        if hold < self.hold_min or not self.hold_min:
+        if hold and (hold < self.hold_min or not self.hold_min):
             self.hold_min = hold
 
 

@@ -38,6 +38,7 @@ class TasLock(SpinLock):
         self._taken = False  # held, or in a race
         self._waiters: list[Ticket] = []
         self._race: Time = 0  # how long the release's store needs
+        self._races = False
         self._stream = setup.streams.stream(f"tas:{name}")
 
     def enter(self, cpu: Cpu, ticket: Ticket) -> Op[None]:
@@ -54,11 +55,18 @@ class TasLock(SpinLock):
             self._race = max(1, sum(cpu.occupancy[waiter.cpu.id] for waiter in self._waiters) // 2)
             # An event of no processor's, before those of this instant: who comes then is late.
             cpu.env.post_event(cpu.clock + self._race, RANK_USER, self._stored)
+            self._races = True
         else:
             self._taken = False
         yield from ()
 
+    @property
+    def is_passing_on(self) -> bool:
+        """The release's store is on its way."""
+        return self._races
+
     def _stored(self, _: Event) -> None:
+        self._races = False
         winner = self._winner()
         self._waiters.remove(winner)
         self.line.owner = winner.cpu.id

@@ -33,6 +33,13 @@ from coalsim.units import CpuId, NodeId, Pfn, Time
 class Recorder(Protocol):
     """Where latencies go: a histogram."""
 
+    total: int
+    """Sum of all values."""
+
+    @property
+    def count(self) -> int:
+        """How many values."""
+
     def record(self, value: int) -> None:
         """Count one value."""
 
@@ -89,9 +96,13 @@ class Memory(Protocol):
 
 
 class CpuMeter:
-    """Operations completed on one processor in one phase."""
+    """Operations completed on one processor in one phase.
 
-    __slots__ = ("_make", "count", "failed", "latencies", "total")
+    `done(latency)` counts one, with its latency in ps; it is the histogram's own `record`,
+    so ask the meter for it each time: `reset` begins a new histogram.
+    """
+
+    __slots__ = ("_make", "done", "failed", "latencies")
 
     def __init__(self, make: Callable[[], Recorder]) -> None:
         self._make = make
@@ -99,16 +110,19 @@ class CpuMeter:
 
     def reset(self) -> None:
         """Forget what was counted, at the end of the warm-up."""
-        self.count = 0
         self.failed = 0
-        self.total: Time = 0
         self.latencies = self._make()
+        self.done = self.latencies.record
 
-    def done(self, latency: Time) -> None:
-        """One operation is complete; it took `latency` ps."""
-        self.count += 1
-        self.total += latency
-        self.latencies.record(latency)
+    @property
+    def count(self) -> int:
+        """Operations."""
+        return self.latencies.count
+
+    @property
+    def total(self) -> Time:
+        """Their latencies added up, in ps."""
+        return self.latencies.total
 
 
 class Meter:

@@ -4,6 +4,7 @@ from lock_bench import at, plain_lock, plain_machine, play
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
+from coalsim.engine.messages import Shot
 from coalsim.locks.base import Lock
 from coalsim.units import Time
 
@@ -142,6 +143,33 @@ def test_a_sleeper_that_lost_once_is_handed_the_mutex() -> None:
     play(env, [(cpus[0], greedy()), (cpus[1], patient()), (cpus[1], neighbour())])
     assert taken
     assert rounds <= 3  # lost the first release's race, was handed the lock by the next
+
+
+def test_handlers_that_run_while_a_thread_sleeps_steal_nothing_from_it() -> None:
+    """They take the idle processor's time; what the owner loses to its own handlers is counted."""
+    env, cpus = plain_machine(3)
+    lock, log = mutex(), list[tuple[str, Time]]()
+
+    def neighbour() -> Op[None]:
+        cpus[1].charge(10, "other work")
+        yield from cpus[1].sync()
+
+    def sender() -> Op[None]:
+        yield from at(cpus[2], 200)
+        shot = Shot[Cpu](None, 200, 2, 70, lambda _: None, lambda _: 1)
+        cpus[2].send([(1000, cpus[0]), (1000, cpus[1])], shot)
+
+    play(
+        env,
+        [
+            (cpus[0], hold(lock, cpus[0], 0, 2000, log, "owner")),
+            (cpus[1], hold(lock, cpus[1], 50, 100, log, "sleeper")),
+            (cpus[1], neighbour()),
+            (cpus[2], sender()),
+        ],
+    )
+    assert cpus[0].spent["handler"] == cpus[1].spent["handler"] == 70
+    assert lock.stat.row().stolen == 70
 
 
 def test_a_section_runs_with_interrupts_on() -> None:

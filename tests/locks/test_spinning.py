@@ -137,3 +137,18 @@ def test_spinning_counts_as_waiting_and_sleeping_does_not_happen(policy: str) ->
     assert seen["lock:zone:wait"] + seen.get("lock:zone:hand-over", 0) == row.waittime_total
     assert row.waittime_total >= 900
     assert row.holders == (("once", 1),)
+
+
+@pytest.mark.parametrize(("policy", "passing"), [("tas", 10 + 10), ("ticket", 10), ("mcs", 10), ("cna", 10)])
+def test_the_hand_over_is_told_apart_from_the_rest_of_the_wait(policy: str, passing: Time) -> None:
+    """The time from release to grant is a cause of its own."""
+    env, cpus = plain_machine(2)
+    lock = plain_lock(policy)
+
+    def load(cpu: Cpu) -> Op[None]:
+        yield from at(cpu, 20 * cpu.id)
+        yield from lock.section(cpu, lambda _: 1000, 1000, "once")
+
+    play(env, [(cpu, load(cpu)) for cpu in cpus])
+    assert cpus[1].spent["lock:zone:hand-over"] == passing
+    assert cpus[1].spent["lock:zone:wait"] == 10 + 1000 - 30

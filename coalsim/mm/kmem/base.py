@@ -19,6 +19,7 @@ from coalsim.mm.kmem.slab import SlabStatistics
 from coalsim.mm.phys.pages import PageAllocator
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.switches import Switches
+from coalsim.units import Time
 
 ALLOC = "kmem alloc"
 FREE = "kmem free"
@@ -35,11 +36,9 @@ class OwnCounts:
 
     __slots__ = (
         "alloc_hits",
-        "allocs",
         "depot_allocs",
         "depot_frees",
         "free_hits",
-        "frees",
         "remote_frees",
         "requested",
         "slab_allocs",
@@ -51,10 +50,21 @@ class OwnCounts:
 
     def reset(self) -> None:
         """Forget everything, at the end of the warm-up."""
-        self.allocs = self.alloc_hits = self.depot_allocs = self.slab_allocs = 0
-        self.frees = self.free_hits = self.depot_frees = self.slab_frees = 0
+        # each call is counted once: where it was served
+        self.alloc_hits = self.depot_allocs = self.slab_allocs = 0
+        self.free_hits = self.depot_frees = self.slab_frees = 0
         self.remote_frees = 0  # of objects that another processor allocated
         self.requested = 0  # bytes asked for, over all allocations
+
+    @property
+    def allocs(self) -> int:
+        """Calls that asked for an object."""
+        return self.alloc_hits + self.depot_allocs + self.slab_allocs
+
+    @property
+    def frees(self) -> int:
+        """Calls that gave one back."""
+        return self.free_hits + self.depot_frees + self.slab_frees
 
 
 class LayerFacts(NamedTuple):
@@ -96,11 +106,11 @@ class ObjectCache(Protocol):
     remote_touches: bool
     """A free writes into the object, so one from another processor moves its line."""
 
-    def take_now(self, cpu: Cpu) -> int:
-        """An object without waiting, the clock charged; 0: call `take`."""
+    def take_now(self, cpu: Cpu, extra: Time) -> int:
+        """An object without waiting, the clock charged with `extra` on top; 0: call `take`."""
 
-    def give_now(self, cpu: Cpu, address: int) -> bool:
-        """Take an object back without waiting, the clock charged; False: call `give`."""
+    def give_now(self, cpu: Cpu, address: int, extra: Time) -> bool:
+        """Take an object back without waiting, charged likewise; False: call `give`."""
 
     def take(self, cpu: Cpu, site: str) -> Op[int]:
         """An object, or 0 if memory is short."""

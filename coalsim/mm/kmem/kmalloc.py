@@ -81,19 +81,21 @@ class Kmalloc:
         if size > self._largest:
             return 0
         cache = self._by_step[(size + 7) >> 3]
-        address = cache.take_now(cpu)
+        address = cache.take_now(cpu, self._hit)
         if address:
-            cpu.charge(self._hit, ALLOC)
-            cache.counts[cpu.id].requested += size
-            self._held[address] = (cache, cpu.id, size)
+            me = cpu.id
+            cache.counts[me].requested += size
+            self._held[address] = (cache, me, size)
         return address
 
     def kfree_now(self, cpu: Cpu, address: int) -> bool:
         """Give an own object back; False: call `kfree`."""
         held = self._held.get(address)
-        if held is None or held[1] != cpu.id or held[0] is None or not held[0].give_now(cpu, address):
+        if held is None:
             return False
-        cpu.charge(self._free_hit, FREE)
+        cache, taker, _ = held
+        if taker != cpu.id or cache is None or not cache.give_now(cpu, address, self._free_hit):
+            return False
         del self._held[address]
         return True
 
@@ -227,7 +229,7 @@ class Kmalloc:
     def take_object_now(self, cpu: Cpu, cache: int) -> int:
         """An object from the processor's own ones; 0: call `take_object`."""
         chosen = self.caches[cache]
-        address = chosen.take_now(cpu)
+        address = chosen.take_now(cpu, 0)
         if address:
             chosen.counts[cpu.id].requested += chosen.size
             self._held[address] = (chosen, cpu.id, chosen.size)
@@ -238,7 +240,7 @@ class Kmalloc:
         held = self._held.get(address)
         if held is None or held[0] is not self.caches[cache] or held[1] != cpu.id:
             return False
-        if not self.caches[cache].give_now(cpu, address):
+        if not self.caches[cache].give_now(cpu, address, 0):
             return False
         del self._held[address]
         return True

@@ -85,31 +85,30 @@ class MagazineCache:
 
     # -- the part that never waits
 
-    def take_now(self, cpu: Cpu) -> int:
+    def take_now(self, cpu: Cpu, extra: Time) -> int:
         """A round of the loaded magazine."""
-        rounds = self._own[cpu.id].loaded.rounds
+        me = cpu.id
+        rounds = self._own[me].loaded.rounds
         if not rounds or cpu.clock >= cpu.limit:
             return 0
-        counts = self.counts[cpu.id]
-        counts.allocs += 1
-        counts.alloc_hits += 1
-        cost = self._take_cost  # Clocked.charge in line
+        self.counts[me].alloc_hits += 1
+        cost = self._take_cost + extra  # Clocked.charge in line
         cpu.spent[ALLOC] += cost
         cpu.clock += cost
         if cpu.clock > cpu.limit:
             cpu.tail.append((ALLOC, cost))
         return rounds.pop()
 
-    def give_now(self, cpu: Cpu, address: int) -> bool:
+    def give_now(self, cpu: Cpu, address: int, extra: Time) -> bool:
         """A round into the loaded magazine."""
-        loaded = self._own[cpu.id].loaded
-        if len(loaded.rounds) >= loaded.capacity or cpu.clock >= cpu.limit:
+        me = cpu.id
+        loaded = self._own[me].loaded
+        rounds = loaded.rounds
+        if len(rounds) >= loaded.capacity or cpu.clock >= cpu.limit:
             return False
-        loaded.rounds.append(address)
-        counts = self.counts[cpu.id]
-        counts.frees += 1
-        counts.free_hits += 1
-        cost = self._give_cost  # Clocked.charge in line
+        rounds.append(address)
+        self.counts[me].free_hits += 1
+        cost = self._give_cost + extra  # Clocked.charge in line
         cpu.spent[FREE] += cost
         cpu.clock += cost
         if cpu.clock > cpu.limit:
@@ -123,7 +122,6 @@ class MagazineCache:
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
         own, counts = self._own[cpu.id], self.counts[cpu.id]
-        counts.allocs += 1
         cpu.charge(self._take_cost, ALLOC)
         address = self._pop(cpu, own)
         if address is not None:
@@ -146,7 +144,6 @@ class MagazineCache:
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
         own, counts = self._own[cpu.id], self.counts[cpu.id]
-        counts.frees += 1
         cpu.charge(self._give_cost, FREE)
         exchanges = own.exchanges
         if own.free(address):

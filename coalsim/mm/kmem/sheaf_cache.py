@@ -54,27 +54,25 @@ class SheafCache:
 
     # -- the part that never waits
 
-    def take_now(self, cpu: Cpu) -> int:
+    def take_now(self, cpu: Cpu, extra: Time) -> int:
         """An object of the main sheaf."""
         rounds = self._own[cpu.id].main.rounds
         if not rounds or cpu.clock >= cpu.limit:
             return 0
         counts = self.counts[cpu.id]
-        counts.allocs += 1
         counts.alloc_hits += 1
-        cpu.charge(self._system.costs.sheaf_pop, ALLOC)
+        cpu.charge(self._system.costs.sheaf_pop + extra, ALLOC)
         return rounds.pop()
 
-    def give_now(self, cpu: Cpu, address: int) -> bool:
+    def give_now(self, cpu: Cpu, address: int, extra: Time) -> bool:
         """Into the main sheaf, if it has room and the object is of this node."""
         main = self._own[cpu.id].main
         if len(main.rounds) >= main.capacity or cpu.clock >= cpu.limit or not self._is_local(cpu, address):
             return False
         main.rounds.append(address)
         counts = self.counts[cpu.id]
-        counts.frees += 1
         counts.free_hits += 1
-        cpu.charge(self._system.costs.sheaf_push, FREE)
+        cpu.charge(self._system.costs.sheaf_push + extra, FREE)
         return True
 
     def _is_local(self, cpu: Cpu, address: int) -> bool:
@@ -87,7 +85,6 @@ class SheafCache:
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
         own, counts, costs = self._own[cpu.id], self.counts[cpu.id], self._system.costs
-        counts.allocs += 1
         cpu.charge(costs.sheaf_pop, ALLOC)
         swaps = own.swaps
         address = own.alloc()
@@ -155,7 +152,6 @@ class SheafCache:
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
         counts, costs = self.counts[cpu.id], self._system.costs
-        counts.frees += 1
         if not self._is_local(cpu, address):
             counts.slab_frees += 1
             yield from self._slabs.give(cpu, address, site)

@@ -65,11 +65,11 @@ class SlubObjects:
 
     # -- the part that never waits
 
-    def take_now(self, cpu: Cpu) -> int:
+    def take_now(self, cpu: Cpu, extra: Time) -> int:
         """An object of the own freelist."""
-        return 0 if cpu.clock >= cpu.limit else self._take_own(cpu)
+        return 0 if cpu.clock >= cpu.limit else self._take_own(cpu, extra)
 
-    def _take_own(self, cpu: Cpu) -> int:
+    def _take_own(self, cpu: Cpu, extra: Time) -> int:
         own = self.slub.cpus[cpu.id]
         if not own.freelist:
             return 0
@@ -77,23 +77,21 @@ class SlubObjects:
         assert own.slab is not None
         own.slab.hand_out(address)
         counts = self.counts[cpu.id]
-        counts.allocs += 1
         counts.alloc_hits += 1
-        cpu.charge(self._take_cost, ALLOC)
+        cpu.charge(self._take_cost + extra, ALLOC)
         return address
 
-    def give_now(self, cpu: Cpu, address: int) -> bool:
+    def give_now(self, cpu: Cpu, address: int, extra: Time) -> bool:
         """Back to the own freelist, if the object is of the current slab."""
-        return cpu.clock < cpu.limit and self._give_own(cpu, address)
+        return cpu.clock < cpu.limit and self._give_own(cpu, address, extra)
 
-    def _give_own(self, cpu: Cpu, address: int) -> bool:
+    def _give_own(self, cpu: Cpu, address: int, extra: Time) -> bool:
         if not self._is_current(cpu, address):
             return False
         self.slub.free(cpu.id, address)
         counts = self.counts[cpu.id]
-        counts.frees += 1
         counts.free_hits += 1
-        cpu.charge(self._give_cost, FREE)
+        cpu.charge(self._give_cost + extra, FREE)
         return True
 
     def _slab_of(self, address: int) -> SlubSlab:
@@ -110,11 +108,10 @@ class SlubObjects:
         """An object, or 0 if memory is short."""
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
-        address = self._take_own(cpu)
+        address = self._take_own(cpu, 0)
         if address:
             return address
         counts, costs, own = self.counts[cpu.id], self._system.costs, self.slub.cpus[cpu.id]
-        counts.allocs += 1
         cpu.charge(self._take_cost + costs.slub_slow_alloc, ALLOC)
         yield from cpu.sync()
         own_slab = own.slab is not None and bool(own.slab.freelist)
@@ -168,10 +165,9 @@ class SlubObjects:
         """Take an object back."""
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
-        if self._give_own(cpu, address):
+        if self._give_own(cpu, address, 0):
             return
         counts, costs = self.counts[cpu.id], self._system.costs
-        counts.frees += 1
         counts.depot_frees += 1
         slab = self._slab_of(address)
         cpu.charge(costs.slub_remote_free, FREE)

@@ -56,7 +56,8 @@ class LivePages:
             block = self._remove(first)[1]
             return True, [] if block.parts else [block]
         touched = [self._cut(start, first, order) for start in self._overlapped(first, order)]
-        return bool(touched), [block for block in touched if not block.parts]
+        # Two pieces of one block may end at once: it is over once.
+        return bool(touched), list(dict.fromkeys(block for block in touched if not block.parts))
 
     def _overlapped(self, first: int, order: int) -> list[int]:
         """First frames of the pieces that share frames with a block."""
