@@ -4,7 +4,7 @@ Machines are shared and noisy, so both sides run alternately in one process and 
 median of the pairwise ratios counts; pytest-benchmark records coalsim's own times.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
@@ -73,9 +73,9 @@ class Versus:
 
 
 @pytest.fixture
-def versus(benchmark: object) -> Iterator[Versus]:
+def versus(benchmark: object) -> Versus:
     """A comparison whose figures are printed at the end of the run."""
-    yield Versus(benchmark)
+    return Versus(benchmark)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

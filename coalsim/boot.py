@@ -222,18 +222,21 @@ class System:
         blocked = [cpu for cpu in self.cpus if cpu.blocked_on is not None]
         if not blocked:
             return ""
-        moving = [cpu.blocked_on for cpu in blocked if cpu.alarm.armed]
+        moving = [
+            cpu.blocked_on
+            for cpu in blocked
+            if cpu.alarm.armed or (isinstance(cpu.blocked_on, Lock) and cpu.blocked_on.is_passing_on)
+        ]
         lost = [
             cpu
             for cpu in blocked
             if isinstance(cpu.blocked_on, Lock)
             and not cpu.blocked_on.blockers()
-            and not cpu.blocked_on.is_passing_on
             and not any(lock is cpu.blocked_on for lock in moving)
         ]
         if lost:
             return "lost wake-up: " + report_stuck(lost)
-        if all(cpu.waiting and not cpu.alarm.armed and not cpu.inbox for cpu in self.cpus):
+        if not moving and all(cpu.waiting and not cpu.alarm.armed and not cpu.inbox for cpu in self.cpus):
             return "nothing can happen any more: " + report_stuck(blocked)
         return ""
 

@@ -42,6 +42,22 @@ class Cpu(Clocked):
         switch_cost: ps of a context switch between threads.
     """
 
+    __slots__ = (
+        "_idle",
+        "_last_thread",
+        "blocked_on",
+        "current",
+        "locks_held",
+        "node",
+        "occupancy",
+        "pending",
+        "preempt_depth",
+        "queue",
+        "switch_cost",
+        "switches",
+        "transfer",
+    )
+
     def __init__(
         self,
         env: Engine,

@@ -137,6 +137,8 @@ class Alarm(Event):
     processors that wake at one instant by their id.
     """
 
+    __slots__ = ("_queue", "_rank", "armed")
+
     def __init__(self, env: Engine, cpu: CpuId) -> None:
         super().__init__(env)
         self._ok, self._value = True, None

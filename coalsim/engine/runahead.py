@@ -44,6 +44,35 @@ class Clocked:
         first_tick: time of the first tick.
     """
 
+    __slots__ = (
+        "_tick_window",
+        "alarm",
+        "clock",
+        "env",
+        "handler_tail",
+        "handler_until",
+        "hard",
+        "id",
+        "inbox",
+        "irq_depth",
+        "join_until",
+        "limit",
+        "next_tick",
+        "off_until",
+        "spent",
+        "stolen",
+        "tail",
+        "tick_cost",
+        "tick_pending",
+        "tick_period",
+        "ticks",
+        "ticks_lost",
+        "time_stolen",
+        "wait_began",
+        "wait_cause",
+        "waiting",
+    )
+
     def __init__(
         self, env: Engine, cpu: CpuId, *, tick_period: Time = 0, tick_cost: Time = 0, first_tick: Time = 0
     ) -> None:

@@ -244,6 +244,11 @@ class SleepingLock(Lock):
 
     # -- for deadlock reports ------------------------------------------------------------
 
+    @property
+    def is_passing_on(self) -> bool:
+        """Its next owner is known and on the way."""
+        return self._owner is not None
+
     def blockers(self) -> Sequence[Agent]:
         """The thread that holds it."""
         return [self.holder.thread] if isinstance(self.holder, Sleeper) else []

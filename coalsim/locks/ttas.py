@@ -64,6 +64,11 @@ class TtasLock(SpinLock):
         for place, spinner in enumerate(drawn, start=1):
             spinner.cpu.alarm.arm(cpu.clock + place)
 
+    @property
+    def is_passing_on(self) -> bool:
+        """Taken though nobody holds it: the release's store is on its way."""
+        return self._taken
+
     def _back_off(self, cpu: Cpu, lost: int) -> Op[None]:
         stream = self._pauses.get(cpu.id)
         if stream is None:

@@ -43,6 +43,13 @@ class Histogram:
         self._most = -1
         self.total = 0  # exact sum of all values
 
+    def clear(self) -> None:
+        """Forget all values; whoever holds the histogram goes on recording into it."""
+        self._counts.clear()
+        self._least = 1 << _LARGEST_BITS
+        self._most = -1
+        self.total = 0
+
     def record(self, value: int) -> None:
         """Count one value."""
         self._counts[value & _KEEP[value.bit_length()]] += 1

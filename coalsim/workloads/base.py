@@ -43,6 +43,9 @@ class Recorder(Protocol):
     def record(self, value: int) -> None:
         """Count one value."""
 
+    def clear(self) -> None:
+        """Forget all values."""
+
 
 class Memory(Protocol):
     """The memory manager as loads see it; `site` names the call site in reports.
@@ -98,21 +101,20 @@ class Memory(Protocol):
 class CpuMeter:
     """Operations completed on one processor in one phase.
 
-    `done(latency)` counts one, with its latency in ps; it is the histogram's own `record`,
-    so ask the meter for it each time: `reset` begins a new histogram.
+    `done(latency)` counts one, with its latency in ps; it is the histogram's own `record`.
     """
 
-    __slots__ = ("_make", "done", "failed", "latencies")
+    __slots__ = ("done", "failed", "latencies")
 
-    def __init__(self, make: Callable[[], Recorder]) -> None:
-        self._make = make
-        self.reset()
+    def __init__(self, latencies: Recorder) -> None:
+        self.failed = 0
+        self.latencies = latencies
+        self.done = latencies.record
 
     def reset(self) -> None:
         """Forget what was counted, at the end of the warm-up."""
         self.failed = 0
-        self.latencies = self._make()
-        self.done = self.latencies.record
+        self.latencies.clear()
 
     @property
     def count(self) -> int:
@@ -141,7 +143,7 @@ class Meter:
     def cpu(self, cpu: CpuId, phase: str = "") -> CpuMeter:
         """The meter of one processor; the phase named "" is that of loads with only one."""
         if phase not in self.phases:
-            self.phases[phase] = [CpuMeter(self._make) for _ in range(self._num_cpus)]
+            self.phases[phase] = [CpuMeter(self._make()) for _ in range(self._num_cpus)]
         return self.phases[phase][cpu]
 
     def reset(self) -> None:

@@ -4,6 +4,7 @@ Little's law after Little, "A proof for the queuing formula L = lambda W",
 Operations Research 9(3), 1961.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -34,7 +35,13 @@ class Played:
 
 
 def finite(
-    policy: str, *, seed: int = 1, ticks: Time = 0, by_hand: bool = False, interrupts: bool = False
+    policy: str,
+    *,
+    seed: int = 1,
+    ticks: Time = 0,
+    by_hand: bool = False,
+    interrupts: bool = False,
+    watch: Callable[[Lock, list[Cpu]], None] | None = None,
 ) -> Played:
     """Five processors do 30 sections each, on a grid of 10 ps."""
     env, cpus = plain_machine(5, nodes=2, ticks=ticks)
@@ -42,6 +49,9 @@ def finite(
         cpu.tick_cost = 30
     lock = plain_lock(policy, taking=10, releasing=10, pause=10, wake_up=50, wake_latency=40)
     played = Played(env, cpus, lock)
+    if watch is not None:
+        for time in range(1, 60_000, 7):
+            env.declare_barrier(time, lambda: watch(lock, cpus))
 
     def load(cpu: Cpu) -> Op[None]:
         draw = Streams(seed).stream("load", cpu.id).random
@@ -196,3 +206,19 @@ def test_sleeping_time_is_idle_time_and_not_the_processors(outer: str) -> None:
     readers, writers = second.lock_class.rows()
     assert readers.acquisitions + writers.acquisitions == 5 * OPS
     assert spent["lock:inner:hold"] == readers.holdtime_total + writers.holdtime_total
+
+
+@pytest.mark.parametrize("policy", EXCLUDING)
+def test_no_waiter_is_ever_lost(policy: str) -> None:
+    """While somebody spins, the lock has a holder, or passes on, or lets one of the waiters in."""
+    spinning = 0
+
+    def watch(lock: Lock, cpus: list[Cpu]) -> None:
+        nonlocal spinning
+        waiting = [cpu for cpu in cpus if cpu.blocked_on is lock]
+        spinning += len(waiting)
+        if waiting and not lock.blockers() and not lock.is_passing_on:
+            assert any(cpu.alarm.armed for cpu in waiting)
+
+    finite(policy, ticks=700, by_hand=True, interrupts=True, watch=watch)
+    assert spinning > 1000

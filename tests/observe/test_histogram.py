@@ -148,3 +148,16 @@ def test_the_hgrm_text_ends_with_all_values(sample: list[int]) -> None:
 
     assert counts == sorted(set(counts))
     assert counts[-1] == len(sample)
+
+
+def test_clearing_keeps_whoever_records_into_it() -> None:
+    """A bound `record` goes on counting into the same, now empty, histogram."""
+    histogram = Histogram()
+    record = histogram.record
+    record(7)
+    histogram.clear()
+    assert (histogram.count, histogram.total, histogram.min, histogram.max) == (0, 0, 0, 0)
+
+    record(5)
+
+    assert (histogram.count, histogram.total, histogram.min, histogram.max) == (1, 5, 5, 5)

@@ -40,7 +40,8 @@ class KmallocPairs:
         """One thread per CPU."""
         for cpu_id in choose_cpus(host.machine, self.cpus, self.spread):
             cpu, meter = host.cpus[cpu_id], host.meter.cpu(cpu_id)
-            think = self.think.sampler(host.streams.stream("kmalloc_pairs think", cpu_id))
+            stream = host.streams.stream("kmalloc_pairs think", cpu_id)
+            think = self.think.sampler(stream) if self.think.mean else None
             host.run_thread(cpu_id, "kmalloc_pairs", _pairs(cpu, meter, host.memory, self.size, think))
 
     def results(self) -> Mapping[str, object]:
@@ -48,7 +49,7 @@ class KmallocPairs:
         return {}
 
 
-def _pairs(cpu: Cpu, meter: CpuMeter, memory: Memory, size: int, think: Sampler) -> Op[None]:
+def _pairs(cpu: Cpu, meter: CpuMeter, memory: Memory, size: int, think: Sampler | None) -> Op[None]:
     take, give, charge = memory.kmalloc_now, memory.kfree_now, cpu.charge
     while True:
         if cpu.clock >= cpu.limit:
@@ -63,4 +64,5 @@ def _pairs(cpu: Cpu, meter: CpuMeter, memory: Memory, size: int, think: Sampler)
             meter.done(cpu.clock - began)
         else:
             meter.failed += 1
-        charge(think(), USER)
+        if think is not None:
+            charge(think(), USER)

@@ -4,7 +4,6 @@ import gzip
 import json
 import re
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 from coalsim.boot import System, SystemConfig
@@ -33,6 +32,23 @@ MODES = [  # run_ahead, fast_paths, tick_events; the first is the reference
 FASTEST = (True, True, False)
 
 
+def new_system(
+    machine: Machine | str = "coal", profile: str = "linux-6.18", mode: tuple[bool, bool, bool] = FASTEST
+) -> System:
+    """A system that nothing runs on yet."""
+    run_ahead, fast_paths, tick_events = mode
+    config = SystemConfig(
+        machine=load_machine(machine) if isinstance(machine, str) else machine,
+        profile=load_profile(profile),
+        lock=QueuedLock,
+        recorder=Histogram,
+        run_ahead=run_ahead,
+        fast_paths=fast_paths,
+        tick_events=tick_events,
+    )
+    return System(config)
+
+
 class Run:
     """A finished replay."""
 
@@ -43,15 +59,7 @@ class Run:
         profile: str = "linux-6.18",
         mode: tuple[bool, bool, bool] = FASTEST,
     ) -> None:
-        run_ahead, fast_paths, tick_events = mode
-        config = SystemConfig(
-            machine=load_machine(machine) if isinstance(machine, str) else machine,
-            profile=load_profile(profile),
-            lock=QueuedLock,
-            recorder=Histogram,
-        )
-        config = replace(config, run_ahead=run_ahead, fast_paths=fast_paths, tick_events=tick_events)
-        self.system = System(config)
+        self.system = new_system(machine, profile, mode)
         self.load = Replay(plan)
         self.load.start(self.system)
         self.system.boot()
@@ -71,8 +79,8 @@ def line(time_ns: int, cpu: int, event: str, body: str) -> str:
 
 
 def kmalloc(time_ns: int, cpu: int, pointer: int, size: int = 64) -> str:
-    body = f"call_site=maker+0x1 ptr={pointer:#x} bytes_req={size} bytes_alloc={size} gfp_flags=GFP_KERNEL node=-1"
-    return line(time_ns, cpu, "kmalloc", body)
+    body = f"call_site=maker+0x1 ptr={pointer:#x} bytes_req={size} bytes_alloc={size}"
+    return line(time_ns, cpu, "kmalloc", body + " gfp_flags=GFP_KERNEL node=-1")
 
 
 def cache_alloc(time_ns: int, cpu: int, pointer: int, name: str = "things", size: int = 200) -> str:

@@ -37,8 +37,8 @@ def test_the_simulated_machine_begins_with_the_recorded_free_blocks_and_lists(tm
     trace = tmp_path / "trace.txt"
     trace.write_text("t 1 [001] 1.000000000: kmem:kfree: call_site=f ptr=(nil)\n", encoding="utf-8")
     run = Run(ReplayPlan(trace=str(trace), snapshots=str(SNAPSHOTS)), one_node())
-    rows = run.document["memory"]["buddyinfo"]
-    assert {row["zone"]: row["free_blocks"] for row in rows} == recorded_buddyinfo()
+    zones = run.system.memory.pages.zones
+    assert {zone.name: list(zone.source.free_blocks()) for zone in zones} == recorded_buddyinfo()
     normal = recorded_zones(read_snapshot(SNAPSHOTS), str(SNAPSHOTS))[-1]
     recorded = next(pageset for pageset in normal.pagesets if pageset.cpu == 1)
     pages = run.system.memory.pages.own[0].lists[2].pages  # CPU 1 is the trace's only one
@@ -50,9 +50,11 @@ def test_the_simulated_machine_begins_with_the_recorded_free_blocks_and_lists(tm
 def test_pages_from_before_the_recording_can_be_freed() -> None:
     """Every free that no allocation in the trace explains is one of memory taken earlier."""
     run = Run(ReplayPlan(trace=str(PERF), snapshots=str(SNAPSHOTS)), one_node())
-    unmatched = plain_count(PERF)["unmatched_page_frees"]
-    assert run.trace["unmatched_page_frees"] == unmatched == run.trace["earlier_pages_freed"]
+    expected = plain_count(PERF)
+    frees = expected["matched_page_frees"] + expected["unmatched_page_frees"]
+    assert run.document["phases"]["page free"]["throughput"]["ops"] == frees
     assert run.trace["earlier_blocks_missing"] == 0
+    assert run.trace["earlier_pages_freed"] >= expected["unmatched_page_frees"] > 500  # type: ignore[operator]
 
 
 def test_full_lists_spare_the_zone_as_they_did_in_the_recording() -> None:

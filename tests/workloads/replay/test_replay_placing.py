@@ -4,15 +4,10 @@ import gzip
 from pathlib import Path
 
 import pytest
-from replaying import FTRACE, PERF, kfree, line
+from replaying import FTRACE, PERF, kfree, line, new_system
 
-from coalsim.boot import System, SystemConfig
 from coalsim.cpus.cpu import Cpu
 from coalsim.errors import ConfigError, InputError
-from coalsim.locks.queued import QueuedLock
-from coalsim.observe.histogram import Histogram
-from coalsim.profiles.profile import load_profile
-from coalsim.topology.presets import load_machine
 from coalsim.workloads.replay.census import refuse_pipe, take_census
 from coalsim.workloads.replay.placing import Placing, place
 
@@ -20,13 +15,7 @@ from coalsim.workloads.replay.placing import Placing, place
 @pytest.fixture(scope="module")
 def cpus() -> list[Cpu]:
     """Two nodes of four CPUs."""
-    config = SystemConfig(
-        machine=load_machine("pack:2 numa:1 core:4 pu:1"),
-        profile=load_profile("coal"),
-        lock=QueuedLock,
-        recorder=Histogram,
-    )
-    return System(config).cpus
+    return new_system("pack:2 numa:1 core:4 pu:1").cpus
 
 
 @pytest.mark.parametrize(
@@ -54,7 +43,9 @@ def test_copies_share_nodes_when_they_have_to(cpus: list[Cpu]) -> None:
 
 def test_too_few_cpus_name_the_clones_that_would_fit(cpus: list[Cpu]) -> None:
     """The message says what is needed, what is there, and what to do."""
-    with pytest.raises(ConfigError, match=r"4 times 3 CPUs.* has 8; use --clone 2, or --machine with at least 12"):
+    with pytest.raises(
+        ConfigError, match=r"4 times 3 CPUs.* has 8; use --clone 2, or --machine with at least 12"
+    ):
         place(cpus, 3, 4, "compact")
 
 
