@@ -129,7 +129,7 @@ class Lock:
         self.lock_class = lock_class
         self.name = name
         self.setup = setup
-        self.stat = lock_class.stat
+        self.stat = lock_class.new_stat(name)
         self.line = CacheLine(name)
         self.holder: Ticket | None = None
         self.last = NOBODY  # the last processor that had it

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.errors import LockMisuse
-from coalsim.locks.lockstat import LockRow, LockStat
+from coalsim.locks.lockstat import LockRow, LockStat, merged
 
 UNRANKED = -1
 """The rank of a class that may be taken before and after any other: nobody checks its order."""
@@ -37,14 +37,26 @@ class LockClass:
         self.name = name
         self.rank = rank
         self.sleeps = sleeps
-        self.stat = LockStat(name, f"{type}:W" if readers else type)
+        self.type = f"{type}:W" if readers else type
+        self.instances: dict[str, LockStat] = {}  # by the lock's own name, which is unique in its class
         self.read_stat = LockStat(name, f"{type}:R") if readers else None
         self.taken_irqs_off_at = ""  # a call site, once seen
         self.held_for_answers_at = ""
 
+    def new_stat(self, lock: str) -> LockStat:
+        """Where a lock of this class counts; `lock` is its own name."""
+        stat = self.instances[lock] = LockStat(self.name, self.type)
+        return stat
+
+    @property
+    def stat(self) -> LockStat:
+        """What all its locks counted together."""
+        return merged(self.name, self.type, self.instances.values())
+
     def reset(self) -> None:
         """Forget what was counted."""
-        self.stat.reset()
+        for stat in self.instances.values():
+            stat.reset()
         if self.read_stat is not None:
             self.read_stat.reset()
 

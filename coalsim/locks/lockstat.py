@@ -1,10 +1,9 @@
 """Lock statistics, as the kernel's own lock_stat keeps them.
 
-One `LockStat` per lock class; all instances of the class (the zone locks of all
-nodes, say) share it.  Times are lock time: waittime runs from the arrival (the
-swap of the lock word is done) to the grant, holdtime from grant to release, with
-handlers that ran meanwhile; `stolen` is their share, so that lock time minus
-stolen time is processor time.
+One `LockStat` per lock; a class (the zone locks of all nodes, say) adds its locks up.
+Times are lock time: waittime runs from the arrival (the swap of the lock word is done)
+to the grant, holdtime from grant to release, with handlers that ran meanwhile;
+`stolen` is their share, so that lock time minus stolen time is processor time.
 
 Only sums, minima, maxima and counts are kept, so the order of recording, which
 differs between the engine's modes, cannot show.
@@ -83,6 +82,21 @@ class Usage:
         self.hold_min: Time = 0
         self.ahead: dict[str, int] = {}  # call site right ahead in the queue -> how often
 
+    def add(self, other: "Usage") -> None:
+        """Add what was counted elsewhere."""
+        self.contentions += other.contentions
+        self.con_bounces += other.con_bounces
+        self.wait_total += other.wait_total
+        self.wait_max = max(self.wait_max, other.wait_max)
+        self.wait_min = _least((self.wait_min, other.wait_min))
+        self.acquisitions += other.acquisitions
+        self.acq_bounces += other.acq_bounces
+        self.hold_total += other.hold_total
+        self.hold_max = max(self.hold_max, other.hold_max)
+        self.hold_min = _least((self.hold_min, other.hold_min))
+        for site, count in other.ahead.items():
+            self.ahead[site] = self.ahead.get(site, 0) + count
+
     def waited(self, wait: Time, bounced: bool, ahead: str) -> None:
         """A contended acquisition: `wait` ps from arrival to grant, behind the call site `ahead`."""
         self.contentions += 1
@@ -141,7 +155,7 @@ def _least(values: Iterable[Time]) -> Time:
 
 
 class LockStat:
-    """The counters of one lock class.
+    """The counters of one lock.
 
     Args:
         name: of the class, as in lock_stat.
@@ -223,3 +237,14 @@ class LockStat:
                     wait_min=_least(usage.wait_min for usage in users),
                 )
         return found
+
+
+def merged(name: str, type: str, stats: Iterable[LockStat]) -> LockStat:
+    """One set of counters for several."""
+    total = LockStat(name, type)
+    for stat in stats:
+        total.stolen += stat.stolen
+        for site, by_cpu in stat.sites.items():
+            for cpu, usage in by_cpu.items():
+                total.usage(cpu, site).add(usage)
+    return total

@@ -11,13 +11,23 @@ from typing import cast
 
 from coalsim import __version__
 from coalsim.boot import System
+from coalsim.mm.kmem.base import ObjectCache, OwnCounts
 from coalsim.mm.kmem.slab import SlabStatistics
 from coalsim.mm.manager import MemoryManager
-from coalsim.observe.document import CpuWaits, LockEntry, Phase, ResultDocument, latency_entry
+from coalsim.observe.document import (
+    CpuWaits,
+    LockEntry,
+    LockInstance,
+    Phase,
+    ResultDocument,
+    latency_entry,
+    nanoseconds,
+)
 from coalsim.observe.histogram import Histogram
 from coalsim.observe.lock_columns import lock_entry
 from coalsim.observe.memory_document import (
     BuddyRow,
+    Fragmentation,
     MagazineRow,
     Memory,
     MemoryBytes,
@@ -27,6 +37,10 @@ from coalsim.observe.memory_document import (
 )
 from coalsim.units import NS, PAGE_SIZE, SEC, Time
 from coalsim.workloads.base import CpuMeter
+
+LOCK_ADDRESSES = 0xFFFF_8880_0100_0000
+"""Locks have no simulated address; tables that want one count from here, a cache line each."""
+LOCK_SPACING = 64
 
 TimeByCause = list[dict[str, Time]]
 
@@ -67,6 +81,7 @@ def document(
             (row for row in locks if row["acquisitions"]), key=lambda row: (row["name"], row["type"])
         ),
         "lock_waits_by_cpu": _waits_by_cpu(system),
+        "lock_instances": _instances(system),
         "time": _time(before, after, end - begin),
         "cpu_nodes": [cpu.node for cpu in system.cpus],
     }
@@ -126,23 +141,43 @@ def _time(before: TimeByCause, after: TimeByCause, elapsed: Time) -> dict[str, d
 def _waits_by_cpu(system: System) -> list[CpuWaits]:
     """What each processor waited for locks in all."""
     rows: list[CpuWaits] = []
+    by_class = [lock_class.stat.waits_by_cpu() for lock_class in system.lock_classes]
     for cpu in system.cpus:
-        waits = [
-            found
-            for lock_class in system.lock_classes
-            if (found := lock_class.stat.waits_by_cpu().get(cpu.id)) is not None
-        ]
+        waits = [found for lock_class in by_class if (found := lock_class.get(cpu.id)) is not None]
         if waits:
             rows.append(
                 {
                     "cpu": int(cpu.id),
                     "name": f"cpu{cpu.id}",
                     "contended": sum(row.contentions for row in waits),
-                    "wait_total": sum(row.wait_total for row in waits) / NS,
-                    "wait_max": max(row.wait_max for row in waits) / NS,
-                    "wait_min": min(row.wait_min for row in waits) / NS,
+                    "wait_total": nanoseconds(sum(row.wait_total for row in waits)),
+                    "wait_max": nanoseconds(max(row.wait_max for row in waits)),
+                    "wait_min": nanoseconds(min(row.wait_min for row in waits)),
                 }
             )
+    return rows
+
+
+def _instances(system: System) -> list[LockInstance]:
+    """The locks that were waited for, each by itself; its address is its place among all locks."""
+    rows: list[LockInstance] = []
+    address = LOCK_ADDRESSES
+    for lock_class in system.lock_classes:
+        for name, stat in lock_class.instances.items():
+            row = stat.row()
+            if row.contentions:
+                rows.append(
+                    {
+                        "address": address,
+                        "symbol": name,
+                        "type": row.type,
+                        "contended": row.contentions,
+                        "wait_total": nanoseconds(row.waittime_total),
+                        "wait_max": nanoseconds(row.waittime_max),
+                        "wait_min": nanoseconds(row.waittime_min),
+                    }
+                )
+            address += LOCK_SPACING
     return rows
 
 
@@ -201,12 +236,7 @@ def memory(manager: MemoryManager) -> Memory:
         "pagelists": [
             row for index in range(len(pages.zones)) if (row := _list_row(manager, index)) is not None
         ],
-        "fragmentation": {
-            "objects": {
-                "requested": sum(own.requested for _, own in counts),
-                "allocated": sum(own.allocs * cache.size for cache, own in counts),
-            }
-        },
+        "fragmentation": _fragmentation(counts),
         "numa": _numa_rows(manager),
         "remote_frees": {
             "objects": sum(own.frees for _, own in counts),
@@ -215,6 +245,13 @@ def memory(manager: MemoryManager) -> Memory:
             "pages_remote": sum(own.remote_frees for own in pages.own),
         },
     }
+
+
+def _fragmentation(counts: list[tuple[ObjectCache, OwnCounts]]) -> Fragmentation:
+    allocated = sum(own.allocs * cache.size for cache, own in counts)
+    if not allocated:
+        return {}
+    return {"objects": {"requested": sum(own.requested for _, own in counts), "allocated": allocated}}
 
 
 def _buddy_row(manager: MemoryManager, index: int) -> BuddyRow:

@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 from coalsim.cli import main as command_line
+from coalsim.observe.document import dump
+from coalsim.study.document import read_document
+from coalsim.study.replay_load import ReplayLoad
+from coalsim.study.run import plan, run_study
+from coalsim.study.spec import parse_spec
 
 DATA = Path(__file__).parents[1] / "data"
 PERF = DATA / "compile_excerpt.perf.txt.gz"
@@ -73,11 +78,9 @@ def test_both_formats_report_the_same_lifetimes(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--layer", "pages", "--mode", "closed", "--clone", "2", "--map", "scatter"],
-        ["--set", "replay.layer=pages", "--set", "replay.mode=closed", "--set", "replay.clone=2"]
-        + ["--set", "replay.map=scatter"],
-        ["--set", "workload.layer=pages", "--set", "workload.mode=closed", "--set", "workload.clone=2"]
-        + ["--set", "workload.map=scatter"],
+        ["--layer=pages", "--mode=closed", "--clone=2", "--map=scatter"],
+        [f"--set=replay.{setting}" for setting in ("layer=pages", "mode=closed", "clone=2", "map=scatter")],
+        [f"--set=workload.{setting}" for setting in ("layer=pages", "mode=closed", "clone=2", "map=scatter")],
     ],
 )
 def test_options_and_both_spellings_of_keys_mean_the_same(
@@ -106,17 +109,16 @@ def test_kernel_machine_engine_and_seed_can_be_chosen(capsys: pytest.CaptureFixt
 
 
 def test_the_output_folder_is_a_study_that_repeats_the_replay(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     """config.json asks the same again, and gives the same result but for host time."""
     folder = tmp_path / "result"
     assert command_line.run(["replay", str(PERF), "-q", "--clone", "2", "--out", str(folder)]) == 0
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "result.json", "summary.txt"]
-    capsys.readouterr()
-    assert command_line.run(["run", str(folder / "config.json"), "--json"]) == 0
-    again = json.loads(capsys.readouterr().out)
+    document = read_document(folder / "config.json")
+    again = run_study(plan(parse_spec(document, workloads={"replay": ReplayLoad})))
     first = json.loads((folder / "result.json").read_text())
-    assert {**again, "host_s": 0} == {**first, "host_s": 0}
+    assert {**json.loads(dump(again)), "host_s": 0} == {**first, "host_s": 0}
 
 
 def test_a_replay_can_start_from_the_recorded_fill(capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,13 +130,18 @@ def test_a_replay_can_start_from_the_recorded_fill(capsys: pytest.CaptureFixture
     assert trace["earlier_blocks_missing"] == 0
 
 
-def test_progress_tells_how_far_the_replay_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """As JSON lines on stderr, while stdout holds the result; here the run may be over before the first."""
-    assert command_line.run(["replay", str(PERF), "--progress", "json", "--json"]) == 0
+def test_progress_tells_how_far_the_replay_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As JSON lines on stderr, with the time left from the share of the trace that has been read."""
+    monkeypatch.setattr("coalsim.cli.progress.PERIOD_S", 0.01)
+    arguments = ["replay", str(PERF), "--clone", "50", "--machine", "clx2", "--progress", "json", "--json"]
+    assert command_line.run(arguments) == 0
     printed = capsys.readouterr()
-    assert json.loads(printed.out)["trace"]["format"] == "perf"
-    for report in printed.err.splitlines():
-        assert {"sim_time_ps", "events_per_s", "left_s"} <= set(json.loads(report))
+    assert json.loads(printed.out)["trace"]["clones"] == 50
+    reports = [json.loads(report) for report in printed.err.splitlines()]
+    assert all({"sim_time_ps", "events_per_s", "left_s"} <= set(report) for report in reports)
+    assert any(report["left_s"] is not None for report in reports)
 
 
 def damaged(folder: Path, kind: str) -> Path:
