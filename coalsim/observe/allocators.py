@@ -31,7 +31,7 @@ def magazine_table(rows: Sequence[MagazineRow]) -> Table:
             cells.append(
                 (
                     row["cache"],
-                    numbers.count(row["rounds"]),
+                    numbers.count(row["rounds"]) if row["rounds"] else "-",
                     numbers.count(row["allocs"]),
                     numbers.share(row["alloc_hits"], row["allocs"]),
                     numbers.count(row["frees"]),
@@ -47,7 +47,7 @@ def magazine_table(rows: Sequence[MagazineRow]) -> Table:
             "contended resizes"
         ),
         tuple(cells),
-        title="per-CPU magazines (a hit needs neither depot nor slab)",
+        title="per-CPU objects of each cache (rounds: of a magazine or sheaf; a hit needs no other CPU's memory)",
     )
 
 

@@ -91,7 +91,7 @@ def test_all_sections_of_the_report_are_there_in_their_order(document: ResultDoc
     marks = [
         "memory, 8 GiB in all",
         "per-CPU page lists",
-        "per-CPU magazines",
+        "per-CPU objects of each cache",
         "pages by placement",
         "remote frees",
         "internal fragmentation",
