@@ -62,7 +62,7 @@ def test_the_programs_give_the_same_answer() -> None:
 
 
 def test_kmalloc_pairs_64_cpus(benchmark, versus) -> None:  # type: ignore[no-untyped-def]
-    """At least 3 times a Store per magazine, 1.6 times a list and a timeout per call; the goal is twice that."""
+    """At least 3 times a Store per magazine and 1.6 times a list with timeouts; the goal is twice that."""
 
     def own() -> tuple[float, int]:
         result = ours()

@@ -248,8 +248,18 @@ def _own_nodes(function: Function) -> Iterator[ast.AST]:
 
 
 def _driven(function: Function) -> set[int]:
-    """Calls whose generator somebody drives: here, whoever gets it returned, or a driver it is handed to."""
+    """Calls whose generator somebody drives: here, whoever gets it returned, or a driver it is handed to.
+
+    A driver may get it by a name that it was assigned to in the same function.
+    """
     nodes = list(_own_nodes(function))
+    handed = {
+        argument.id
+        for node in nodes
+        if isinstance(node, ast.Call) and _head(node.func) in DRIVERS
+        for argument in node.args
+        if isinstance(argument, ast.Name)
+    }
     is_generator = any(isinstance(node, ast.Yield | ast.YieldFrom) for node in nodes)
     driven = set()
     for node in nodes:
@@ -257,6 +267,8 @@ def _driven(function: Function) -> set[int]:
             case ast.YieldFrom(value=value):
                 driven |= _results(value)
             case ast.Return(value=ast.expr() as value) if _is_op(function) and not is_generator:
+                driven |= _results(value)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in handed:
                 driven |= _results(value)
             case ast.Call() if _head(node.func) in DRIVERS:
                 for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:

@@ -1,4 +1,4 @@
-"""The README tells the truth: its example prints what it says, its links lead somewhere, its studies exist."""
+"""The README tells the truth: its example prints what it says, its links lead somewhere."""
 
 import contextlib
 import io

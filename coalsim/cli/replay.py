@@ -7,11 +7,7 @@ import click
 from coalsim.cli.options import CommonOptions, common_options
 
 if TYPE_CHECKING:
-    from coalsim.study.document import Document
     from coalsim.study.overrides import Setting
-    from coalsim.study.spec import StudySpec
-
-DEFAULT_PROFILE = "linux-6.18"
 
 EXAMPLES = """\b
 Examples:
@@ -66,12 +62,13 @@ def replay(common: CommonOptions, /, trace: str, **chosen: object) -> None:
     from coalsim.boot import System
     from coalsim.cli.output import deliver
     from coalsim.cli.progress import watching
-    from coalsim.study.run import plan, run_study
+    from coalsim.study.replay import open_replay
+    from coalsim.study.run import run_study
     from coalsim.workloads.base import Workload
     from coalsim.workloads.replay.load import Replay
 
-    spec = _spec(common, trace, _settings(common, chosen))
-    planned = plan(spec, common.max_input)
+    settings = [*_settings(chosen), *common.overrides()]
+    planned = open_replay(trace, settings, trust=common.trust, max_input=common.max_input)
     running: list[Replay] = []
 
     def load(system: System) -> Workload:
@@ -83,75 +80,22 @@ def replay(common: CommonOptions, /, trace: str, **chosen: object) -> None:
     def share(_: System) -> float:
         return running[0].share_done() if running else 0.0
 
-    with watching(common, spec.run.replications, 0, share) as watch:
+    with watching(common, planned.spec.run.replications, 0, share) as watch:
         result = run_study(replace(planned, load=load), watch)
     deliver(common, result)
 
 
-def _settings(common: CommonOptions, chosen: dict[str, object]) -> "list[Setting]":
-    """All options as settings of a study; `replay.KEY` is another name of `workload.KEY`."""
-    from dataclasses import replace
-
+def _settings(chosen: dict[str, object]) -> "list[Setting]":
+    """The options of this command alone, as settings of a study."""
     from coalsim.study.overrides import Setting
 
-    limit = f"--max-input {common.max_input}"
-    settings = [Setting(key="workload.max_input", value=common.max_input, option=limit)]
-    for name, value in chosen.items():
-        if value is not None:
-            option = {"format_": "format", "placing": "map"}.get(name, name)
-            settings.append(Setting(key=f"workload.{option}", value=value, option=f"--{option} {value}"))
-    for setting in common.overrides():
-        table, dot, key = setting.key.partition(".")
-        settings.append(replace(setting, key=f"workload.{key}") if dot and table == "replay" else setting)
-    return settings
-
-
-def _spec(common: CommonOptions, trace: str, settings: "list[Setting]") -> "StudySpec":
-    """The study that the options ask for.
-
-    Raises:
-        ConfigError: all mistakes in it.
-    """
-    from pathlib import Path
-
-    from coalsim.errors import ConfigError
-    from coalsim.guarded import clean
-    from coalsim.study.document import Document
-    from coalsim.study.overrides import with_settings
-    from coalsim.study.replay_load import ReplayLoad
-    from coalsim.study.spec import StudySpec, parse_spec
-
-    def checked(document: Document) -> StudySpec:
-        return parse_spec(
-            document,
-            workloads={"replay": ReplayLoad},
-            trust=common.trust,
-            default_profile=DEFAULT_PROFILE,
+    names = {"format_": "format", "placing": "map"}
+    return [
+        Setting(
+            key=f"workload.{names.get(name, name)}",
+            value=value,
+            option=f"--{names.get(name, name)} {value}",
         )
-
-    raw = {
-        "study": {"name": f"replay of {clean(Path(trace).name)}"},
-        "workload": {"kind": "replay", "trace": trace},
-    }
-    document = with_settings(Document(raw=raw), settings)
-    spec = checked(document)
-    if spec.run.warmup:
-        message, remedy = "a recording is replayed from its beginning", "leave it out"
-        raise ConfigError([document.problem("run.warmup", message, remedy)])
-    assert isinstance(spec.workload, ReplayLoad)
-    if spec.workload.snapshots:
-        spec = checked(_with_recorded_memory(document, spec, spec.workload.snapshots))
-    return spec
-
-
-def _with_recorded_memory(document: "Document", spec: "StudySpec", snapshots: str) -> "Document":
-    """The study with as much memory as the recorded zones need."""
-    from coalsim.study.overrides import Setting, with_settings
-    from coalsim.workloads.replay.recorded_start import memory_needed, recorded_zones
-    from coalsim.workloads.trace.snapshot import read_snapshot
-
-    zones = recorded_zones(read_snapshot(snapshots), snapshots)
-    needed = memory_needed(zones, spec.kernel.switches.max_order)
-    return with_settings(
-        document, [Setting(key="machine.memory", value=needed, option=f"--snapshots {snapshots}")]
-    )
+        for name, value in chosen.items()
+        if value is not None
+    ]

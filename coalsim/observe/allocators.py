@@ -47,7 +47,7 @@ def magazine_table(rows: Sequence[MagazineRow]) -> Table:
             "contended resizes"
         ),
         tuple(cells),
-        title="per-CPU objects of each cache (rounds: of a magazine or sheaf; a hit needs no other CPU's memory)",
+        title="per-CPU objects of each cache (rounds of a magazine or sheaf; a hit needs nothing shared)",
     )
 
 

@@ -132,15 +132,10 @@ class Player:
             chunk = chunk.following()
 
     def _play(self, chunk: Chunk) -> Op[None]:
-        # One long loop with every name bound: it runs for each record of the trace.
-        cpu, copy, counts, seat = self._cpu, self._copy, self.counts, self._seat
-        memory, meters = self._memory, self._meters
-        kmalloc_now, kfree_now = memory.kmalloc_now, memory.kfree_now
-        cache_alloc_now, cache_free_now = memory.cache_alloc_now, memory.cache_free_now
-        alloc_pages_now, free_pages_now = memory.alloc_pages_now, memory.free_pages_now
-        is_open = self._pace.is_open
-        for time, code, blocks, what, owner, site in chunk.operations[seat]:
-            if is_open:
+        """The chunk's operations of this seat."""
+        cpu, copy = self._cpu, self._copy
+        for time, code, blocks, what, owner, site in chunk.operations[self._seat]:
+            if self._pace.is_open:
                 if cpu.clock >= cpu.limit:
                     yield from cpu.look()
                 if cpu.clock < time:
@@ -149,61 +144,64 @@ class Player:
                     self._note_late(cpu.clock - time)
             else:
                 yield from self._think_until(time)
-            began = cpu.clock
             if code <= LAST_ALLOC:
-                if code == PAGE_ALLOC:
-                    found = alloc_pages_now(cpu, what)
-                    if found < 0:
-                        found = yield from memory.alloc_pages(cpu, what, site)
-                    meter = meters.page_alloc
-                    if found >= 0:
-                        counts.pages_taken += 1 << what
-                elif code == CACHE_ALLOC:
-                    found = cache_alloc_now(cpu, what) or (yield from memory.cache_alloc(cpu, what, site))
-                    meter = meters.object_alloc
-                else:
-                    assert code == KMALLOC
-                    found = kmalloc_now(cpu, what) or (yield from memory.kmalloc(cpu, what, site))
-                    meter = meters.object_alloc
-                if cpu.clock >= cpu.limit:
-                    yield from cpu.look()
-                block = blocks[copy]
-                if found > 0 or (code == PAGE_ALLOC and not found):
-                    block.address = found
-                    meter.done(cpu.clock - began)
-                else:
-                    counts.failed += 1
-                    meter.failed += 1
-                block.done = cpu.clock
-                if block.waiter is not None:
-                    block.waiter.alarm.arm(cpu.clock + _notice(cpu, block.waiter))
-                continue
-            if code == EARLIER_PAGE_FREE:
+                yield from self._allocate(blocks[copy], code, what, site)
+            elif code == EARLIER_PAGE_FREE:
                 yield from self._free_earlier(what, owner, site)
-                continue
-            block = blocks[copy]
-            if owner != SAME_CPU and not NEVER < block.done < began:
-                yield from self._await(block, self._peers[owner])
-                began = cpu.clock
-            address = block.address
-            if address == NOWHERE:
-                continue
-            if code == PAGE_FREE:
-                if not free_pages_now(cpu, address, what):
-                    yield from memory.free_pages(cpu, Pfn(address), what, site)
-                meter = meters.page_free
             else:
-                if code == CACHE_FREE:
-                    if not cache_free_now(cpu, what, address):
-                        yield from memory.cache_free(cpu, what, address, site)
-                else:
-                    assert code == KFREE
-                    if not kfree_now(cpu, address):
-                        yield from memory.kfree(cpu, address, site)
-                meter = meters.object_free
-            if cpu.clock >= cpu.limit:
-                yield from cpu.look()
+                block = blocks[copy]
+                if owner != SAME_CPU and not NEVER < block.done < cpu.clock:
+                    yield from self._await(block, self._peers[owner])
+                if block.address != NOWHERE:
+                    yield from self._free(block.address, code, what, site)
+
+    def _allocate(self, block: Block, code: int, what: int, site: str) -> Op[None]:
+        """Allocate, and say in the block what and when; behind a look, as `_free` is."""
+        cpu, memory, began = self._cpu, self._memory, self._cpu.clock
+        if code == PAGE_ALLOC:
+            meter = self._meters.page_alloc
+            found = memory.alloc_pages_now(cpu, what)
+            if found < 0:
+                found = yield from memory.alloc_pages(cpu, what, site)
+            if found >= 0:
+                self.counts.pages_taken += 1 << what
+        else:
+            meter = self._meters.object_alloc
+            if code == CACHE_ALLOC:
+                found = memory.cache_alloc_now(cpu, what) or (yield from memory.cache_alloc(cpu, what, site))
+            else:
+                assert code == KMALLOC
+                found = memory.kmalloc_now(cpu, what) or (yield from memory.kmalloc(cpu, what, site))
+            found = found or NOWHERE
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        if found != NOWHERE:
             meter.done(cpu.clock - began)
+        else:
+            meter.failed += 1
+            self.counts.failed += 1
+        block.address, block.done = found, cpu.clock
+        if block.waiter is not None:
+            block.waiter.alarm.arm(cpu.clock + _notice(cpu, block.waiter))
+
+    def _free(self, address: int, code: int, what: int, site: str) -> Op[None]:
+        cpu, memory, began = self._cpu, self._memory, self._cpu.clock
+        if code == PAGE_FREE:
+            meter = self._meters.page_free
+            if not memory.free_pages_now(cpu, address, what):
+                yield from memory.free_pages(cpu, Pfn(address), what, site)
+        else:
+            meter = self._meters.object_free
+            if code == CACHE_FREE:
+                if not memory.cache_free_now(cpu, what, address):
+                    yield from memory.cache_free(cpu, what, address, site)
+            else:
+                assert code == KFREE
+                if not memory.kfree_now(cpu, address):
+                    yield from memory.kfree(cpu, address, site)
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        meter.done(cpu.clock - began)
 
     @property
     def operations(self) -> int:

@@ -39,7 +39,7 @@ class Channel:
         self._written = self._read = 0  # messages so far
         self._polling: Cpu | None = None
 
-    def put(self, cpu: Cpu, message: Sequence[int]) -> Op[None]:
+    def deposit(self, cpu: Cpu, message: Sequence[int]) -> Op[None]:
         """Hand pointers over, when there is room."""
         yield from cpu.sync()
         while len(self._messages) == len(self._lines):
@@ -49,7 +49,7 @@ class Channel:
         self._messages.append(list(message))
         self._tell(cpu)
 
-    def get(self, cpu: Cpu) -> Op[list[int]]:
+    def collect(self, cpu: Cpu) -> Op[list[int]]:
         """Take the oldest message, when there is one."""
         yield from cpu.sync()
         while not self._messages:

@@ -62,7 +62,7 @@ class KmallocRemoteFree:
             if address:
                 batch.append(address)
             if len(batch) == POINTERS_PER_LINE or (batch and not address):
-                yield from queue.put(cpu, batch)
+                yield from queue.deposit(cpu, batch)
                 batch.clear()
             cpu.charge(think(), USER)
 
@@ -74,7 +74,7 @@ class KmallocRemoteFree:
 def _consume(cpu: Cpu, meter: CpuMeter, memory: Memory, queue: Channel) -> Op[None]:
     give = memory.kfree_now
     while True:
-        batch = yield from queue.get(cpu)
+        batch = yield from queue.collect(cpu)
         began = cpu.clock  # synchronised by the queue
         for address in batch:
             if not give(cpu, address):

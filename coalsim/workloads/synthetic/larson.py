@@ -83,8 +83,8 @@ class Larson:
                 else:
                     meter.failed += 1
                 began = cpu.clock
-            yield from onward.put(cpu, array)
-            array = yield from inbox.get(cpu)
+            yield from onward.deposit(cpu, array)
+            array = yield from inbox.collect(cpu)
 
     def results(self) -> Mapping[str, object]:
         """Nothing beyond the meter."""
