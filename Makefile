@@ -38,5 +38,9 @@ test-slow: setup
 bench: setup
 	$(BIN)/python -m pytest -q benchmarks --benchmark-only --benchmark-disable-gc
 
+fuzz: setup
+	HYPOTHESIS_PROFILE=explore FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q -n $(WORKERS) \
+	  tests/topology/test_importer_fuzz.py tests/workloads/trace/test_trace_fuzz.py
+
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis out

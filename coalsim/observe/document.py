@@ -126,6 +126,16 @@ class Trace(TypedDict, total=False):
     live_pages: Count
     lost: Count
     slab_overlap: Count
+    clones: Count
+    operations: Count
+    late_operations: Count
+    late_mean_ns: Nanoseconds
+    late_max_ns: Nanoseconds
+    dependency_waits: Count
+    recorded_refill_pages: Count
+    recorded_drain_pages: Count
+    simulated_refill_pages: Count
+    simulated_drain_pages: Count
 
 
 class IntervalEntry(TypedDict):

@@ -121,6 +121,27 @@ def _trace(trace: Trace) -> Iterator[str]:
             f"{numbers.count(trace.get('slab_overlap', 0))} taken by slabs of their own accord as well"
         )
     yield f"  lost by the recording: {numbers.count(trace.get('lost', 0))} events"
+    if "operations" in trace:
+        yield from _replayed(trace)
+
+
+def _replayed(trace: Trace) -> Iterator[str]:
+    """What the replay did with the trace; one line each."""
+    copies = numbers.count(trace.get("clones", 1))
+    yield (
+        f"  replayed: {numbers.count(trace['operations'])} operations in {copies} "
+        f"{'copy' if copies == '1' else 'copies'}, "
+        f"{numbers.count(trace.get('late_operations', 0))} began late "
+        f"(over all operations {numbers.span(trace.get('late_mean_ns', 0))} on average, "
+        f"at most {numbers.span(trace.get('late_max_ns', 0))}); "
+        f"{numbers.count(trace.get('dependency_waits', 0))} frees waited for their allocation on another CPU"
+    )
+    yield (
+        f"  per-CPU page lists: {numbers.count(trace.get('recorded_refill_pages', 0))} pages refilled and "
+        f"{numbers.count(trace.get('recorded_drain_pages', 0))} drained when recorded, "
+        f"{numbers.count(trace.get('simulated_refill_pages', 0))} and "
+        f"{numbers.count(trace.get('simulated_drain_pages', 0))} when simulated"
+    )
 
 
 def _memory(memory: Memory, style: Style) -> Iterator[str]:

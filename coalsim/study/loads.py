@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, model_validator
 
 from coalsim.engine.laws import Law, parse_law
+from coalsim.study.replay_load import ReplayLoad
 from coalsim.study.sections import Section
 from coalsim.units import NS, US, parse_size
 from coalsim.workloads.base import Workload
@@ -249,5 +250,6 @@ WORKLOADS: Mapping[str, type[BaseModel]] = {
     "page_bulk": PageBulkParameters,
     "page_repeat": PageRepeatParameters,
     "page_random": PageRandomParameters,
+    "replay": ReplayLoad,
 }
 """Every kind of load with its parameters."""

@@ -232,11 +232,15 @@ class Depot:
             return []
         self._kind += 1
         self.rounds = self._types.rows[self._kind].rounds
-        retired = [*self.full, *self.empty]
+        return self.unload()
+
+    def unload(self) -> list[Magazine]:
+        """Give up all magazines, full ones first: for a drain, or because their size is old."""
+        magazines = [*self.full, *self.empty]
         self.full.clear()
         self.empty.clear()
         self._full_least = self._empty_least = self._full_reapable = self._empty_reapable = 0
-        return retired
+        return magazines
 
     def reap(self) -> list[Magazine]:
         """Give up the magazines that nobody needed during the whole last interval, full ones first."""

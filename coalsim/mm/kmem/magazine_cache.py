@@ -14,6 +14,8 @@ Locking: magazines are private; the depot has a lock (class "depot->lock").
 Source: Bonwick and Adams, "Magazines and Vmem", USENIX ATC 2001.
 """
 
+from collections.abc import Sequence
+
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.locks.base import Body, SpinLock
@@ -136,7 +138,7 @@ class MagazineCache:
             counts.slab_allocs += 1
             objects = yield from store.slabs.take(cpu, 1, site)
             address = objects[0] if objects else 0
-        yield from self._take_apart(cpu, store, old, site)
+        yield from self._take_apart(cpu, old, site)
         return address
 
     def give(self, cpu: Cpu, address: int, site: str) -> Op[None]:
@@ -156,7 +158,7 @@ class MagazineCache:
         old = yield from self._reload_empty(cpu, own, store, site)
         kept = own.free(address)
         assert kept, "a magazine that was just loaded has room"
-        yield from self._take_apart(cpu, store, old, site)
+        yield from self._take_apart(cpu, old, site)
 
     def _pop(self, cpu: Cpu, own: CpuCache) -> int | None:
         exchanges = own.exchanges
@@ -222,13 +224,23 @@ class MagazineCache:
         if usage.contentions > waits:
             store.depot.note_failed_try()
 
-    def _take_apart(self, cpu: Cpu, store: _Store, old: list[Magazine], site: str) -> Op[None]:
+    def _to_slabs(self, cpu: Cpu, objects: Sequence[int], site: str) -> Op[None]:
+        """Give objects back to the slabs that they are of: magazines hold those of other nodes too."""
+        if len(self._stores) == 1:
+            yield from self._stores[0].slabs.give(cpu, objects, site)
+            return
+        for store in self._stores:
+            its = [address for address in objects if store.slabs.owns(address)]
+            if its:
+                yield from store.slabs.give(cpu, its, site)
+
+    def _take_apart(self, cpu: Cpu, old: list[Magazine], site: str) -> Op[None]:
         """Objects of magazines of an old size go back to the slabs."""
         if old:
             cpu.charge(self._system.costs.magazine_update, FREE)
         for magazine in old:
             if magazine.rounds:
-                yield from store.slabs.give(cpu, magazine.rounds, site)
+                yield from self._to_slabs(cpu, magazine.rounds, site)
 
     # -- maintenance, at a barrier
 
@@ -244,20 +256,19 @@ class MagazineCache:
     def drain_cpu(self, cpu: Cpu, site: str) -> Op[None]:
         """The processor's magazines go back to the slabs."""
         yield from cpu.look()
-        store = self._store_of[cpu.id]
         for magazine in self._own[cpu.id].unload():
             if magazine.rounds:
-                yield from store.slabs.give(cpu, magazine.rounds, site)
+                yield from self._to_slabs(cpu, magazine.rounds, site)
 
     def drain_shared(self, cpu: Cpu, site: str) -> Op[None]:
         """The depots' magazines go back to the slabs, empty slabs to the pages."""
         yield from cpu.sync()
         for store in self._stores:
-            full = [magazine for magazine in (*store.retired, *store.depot.full) if magazine.rounds]
-            store.retired.clear()
-            store.depot.full.clear()
-            for magazine in full:
-                yield from store.slabs.give(cpu, magazine.rounds, site)
+            retired, store.retired = store.retired, []
+            for magazine in (*retired, *store.depot.unload()):
+                if magazine.rounds:
+                    yield from self._to_slabs(cpu, magazine.rounds, site)
+        for store in self._stores:  # now that no depot can give back objects of another's slabs
             yield from store.slabs.drain_empty(cpu, site)
 
     # -- statistics

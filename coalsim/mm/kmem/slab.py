@@ -249,9 +249,9 @@ class SlabLists:
         self._empty[pfn] = slab
         return slab
 
-    def drain_empty(self) -> list[Slab]:
-        """Give up all empty slabs: the caller gives their pages back."""
-        return [self._remove_empty() for _ in range(len(self._empty))]
+    def drain_empty(self, most: int) -> list[Slab]:
+        """Give up at most so many empty slabs: the caller gives their pages back."""
+        return [self._remove_empty() for _ in range(min(most, len(self._empty)))]
 
     def statistics(self) -> SlabStatistics:
         """One line of slabinfo."""

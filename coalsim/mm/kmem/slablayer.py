@@ -15,11 +15,13 @@ from coalsim.engine.clock import Op
 from coalsim.locks.base import Body
 from coalsim.mm.kmem.base import ALLOC, FREE, RANK_SLABS, KmemSystem
 from coalsim.mm.kmem.geometry import SlabGeometry
-from coalsim.mm.kmem.slab import Slab, SlabDirectory, SlabLists
+from coalsim.mm.kmem.slab import Slab, SlabDirectory, SlabLists, slab_at
 from coalsim.units import NodeId, Pfn, Time
 
 KEEP_EMPTY = 1
 """Empty slabs that a cache keeps for the next need."""
+DRAIN_AT_ONCE = 16
+"""Empty slabs that a drain takes off the list in one section."""
 
 
 class SlabLayer:
@@ -43,6 +45,7 @@ class SlabLayer:
     ) -> None:
         self._system = system
         self._geometry = geometry
+        self._directory = directory
         self._node = node
         self.lists = SlabLists(name, geometry, directory, node or 0, KEEP_EMPTY)
         self.lock = system.make_lock("kmem_cache->lock", RANK_SLABS, f"slabs of {name}")
@@ -90,6 +93,11 @@ class SlabLayer:
         yield from self._section(cpu, body, longest, site)
         return objects
 
+    def owns(self, address: int) -> bool:
+        """Whether the object, one that is out, is of these slabs and not of another node's."""
+        slab = slab_at(self._directory, address)
+        return slab is not None and slab.node == self.lists.node
+
     def give(self, cpu: Cpu, objects: Sequence[int], site: str) -> Op[None]:
         """Take objects back; slabs that become empty give their pages back."""
         costs = self._system.costs
@@ -105,16 +113,22 @@ class SlabLayer:
         yield from self._give_pages(cpu, emptied, site)
 
     def drain_empty(self, cpu: Cpu, site: str) -> Op[None]:
-        """Give the pages of all empty slabs back."""
-        costs = self._system.costs
-        emptied: list[Slab] = []
+        """Give the pages of all empty slabs back, a few per section.
 
-        def body(_: Time) -> Time:
-            emptied.extend(self.lists.drain_empty())
-            return len(emptied) * costs.slab_list_move
+        There may be more than are kept: CPUs that wait for pages at once all add a slab.
+        """
+        cost = self._system.costs.slab_list_move
+        while True:
+            emptied: list[Slab] = []
 
-        yield from self._section(cpu, body, (KEEP_EMPTY + 1) * costs.slab_list_move, site)
-        yield from self._give_pages(cpu, emptied, site)
+            def body(_: Time, emptied: list[Slab] = emptied) -> Time:
+                emptied.extend(self.lists.drain_empty(DRAIN_AT_ONCE))
+                return len(emptied) * cost
+
+            yield from self._section(cpu, body, DRAIN_AT_ONCE * cost, site)
+            yield from self._give_pages(cpu, emptied, site)
+            if len(emptied) < DRAIN_AT_ONCE:
+                return
 
     def _give_pages(self, cpu: Cpu, emptied: Sequence[Slab], site: str) -> Op[None]:
         for slab in emptied:

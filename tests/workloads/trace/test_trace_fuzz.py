@@ -59,14 +59,12 @@ def check_that_all_stays_in_range(form: TextFormat, text: list[str]) -> None:
 
 
 @given(st.lists(mutated(PERF_LINES), max_size=12))
-@settings(max_examples=150, deadline=None)
 def test_mutated_lines_of_perf_stay_in_range(text: list[str]) -> None:
     """Numbers, order of time, and printable names, whatever was done to the lines."""
     check_that_all_stays_in_range(PerfText(), text)
 
 
 @given(st.lists(mutated(FTRACE_LINES), max_size=12))
-@settings(max_examples=150, deadline=None)
 def test_mutated_lines_of_ftrace_stay_in_range(text: list[str]) -> None:
     """As for perf."""
     check_that_all_stays_in_range(FtraceText(), text)
@@ -84,21 +82,18 @@ def check_that_both_ways_agree(form: TextFormat, before: list[str], line: str) -
 
 
 @given(mutated(PERF_LINES))
-@settings(max_examples=150, deadline=None)
 def test_the_fast_way_reads_perf_like_the_careful_way(line: str) -> None:
     """What was learnt from earlier lines changes no later one."""
     check_that_both_ways_agree(PerfText(), PERF_LINES, line)
 
 
 @given(mutated(FTRACE_LINES))
-@settings(max_examples=150, deadline=None)
 def test_the_fast_way_reads_ftrace_like_the_careful_way(line: str) -> None:
     """As for perf."""
     check_that_both_ways_agree(FtraceText(), FTRACE_LINES, line)
 
 
 @given(mutated(PERF_LINES), mutated(FTRACE_LINES))
-@settings(max_examples=300, deadline=None)
 def test_an_event_is_what_the_documented_pattern_matches(perf: str, ftrace: str) -> None:
     """On lines of plain characters, on which `\\s` and white space mean the same."""
     for form, line, pattern in ((PerfText(), perf, PERF_LINE), (FtraceText(), ftrace, FTRACE_LINE)):
@@ -122,7 +117,7 @@ def test_an_event_is_what_the_documented_pattern_matches(perf: str, ftrace: str)
 @example((" " * 60_000 + "[").encode())
 @example(("a " * 30_000 + "[0] 1.000000: kmem:kfree: ptr=0x1").encode())
 @example(("1" * 60_000 + "-" * 5_000).encode())
-@settings(max_examples=200, deadline=10_000)
+@settings(deadline=10_000)
 def test_any_file_is_read_or_refused(content: bytes) -> None:
     """Nothing but InputError, in bounded time."""
     with tempfile.NamedTemporaryFile() as file:
