@@ -100,7 +100,14 @@ VALIDATIONS: dict[str, Validation] = {
     "line_contention": Validation(
         curve="line_contention",
         study="line_contention",
-        settings=(("machine.name", "wex8"), ("workload.mode", "ww")),
+        # The order of the CPUs on the line is drawn once per run: several short runs, not one long.
+        settings=(
+            ("machine.name", "wex8"),
+            ("workload.mode", "ww"),
+            ("run.warmup", "30us"),
+            ("run.duration", "120us"),
+            ("run.replications", "8"),
+        ),
         axis_key="workload.cpus",
         predicted=lambda result: float(result["latency_ns"]["mean"]) * WEX8_CYCLES_PER_NS,
         calibrated=(1, 2, 10, 11),

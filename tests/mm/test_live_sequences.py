@@ -106,10 +106,10 @@ class Player:
 Steps = list[tuple[str, int]]
 
 
-def play_in_turns(kernel: str, steps: Steps, cpus: int) -> None:
+def play_in_turns(kernel: str, steps: Steps, cpus: int, memory: str = "24MiB") -> System:
     """Deal the steps out, recount after each; then free all, drain all, and compare with the start."""
-    system = live_system(kernel)
-    memory, turns = system.memory, Turns()
+    system = live_system(kernel, memory=memory)
+    manager, turns = system.memory, Turns()
     player = Player(system, Ledger(), [])
     initial = buddyinfo(system)
 
@@ -118,10 +118,10 @@ def play_in_turns(kernel: str, steps: Steps, cpus: int) -> None:
             yield from player.free(cpu, player.held.pop())
 
     def drain(cpu: Cpu) -> Op[None]:
-        yield from memory.drain_cpu(cpu, "end")
+        yield from manager.drain_cpu(cpu, "end")
 
     def drain_shared(cpu: Cpu) -> Op[None]:
-        yield from memory.drain_shared(cpu, "end")
+        yield from manager.drain_shared(cpu, "end")
 
     acts: list[Callable[[Cpu], Op[None]]] = [
         *(lambda cpu, step=step: player.step(cpu, *step) for step in steps),
@@ -136,15 +136,16 @@ def play_in_turns(kernel: str, steps: Steps, cpus: int) -> None:
             yield from acts[number](cpu)
             yield from cpu.sync()
             if number <= len(steps) or number == len(acts) - 1:
-                memory.validate()
+                manager.validate()
             yield from turns.pass_on(cpu)
 
     play(system, *([program] * cpus))
     assert not player.ledger
-    assert not memory.objects.held_objects
-    assert not memory.pages.taken_pages(), "slabs kept pages"
-    assert not memory.pages.listed_pages(), "page lists kept pages"
+    assert not manager.objects.held_objects
+    assert not manager.pages.taken_pages(), "slabs kept pages"
+    assert not manager.pages.listed_pages(), "page lists kept pages"
     assert buddyinfo(system) == initial, "memory did not coalesce to what it was"
+    return system
 
 
 OPERATIONS = st.lists(
@@ -180,9 +181,18 @@ def test_many_operations_on_1_and_64_cpus_keep_memory_whole(kernel: str, steps: 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_bursts_deeper_than_every_cache_keep_memory_whole(kernel: str) -> None:
-    """Objects of one size up to the end of memory, freed in another order on 64 CPUs."""
-    steps = [("kmalloc", 3)] * 400 + [("pages", 0)] * 100 + [("free", 7 * number) for number in range(450)]
-    play_in_turns(kernel, steps, 64)
+    """Each of two CPUs takes more than its caches hold; both free all of it, whoever took it."""
+    steps = [("kmalloc", 3)] * 300 + [("free", 7 * number) for number in range(300)]
+    play_in_turns(kernel, steps, 2)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_memory_that_runs_out_stays_whole(kernel: str) -> None:
+    """Requests fail in every layer once memory is short, and nothing is lost on the way."""
+    wanted = [("kmalloc", 11), ("pages", 0), ("object", 2), ("kmalloc", 3), ("pages", 5), ("aligned", 3)]
+    steps = wanted * 25 + [("free", 5 * number) for number in range(60)] + wanted * 15
+    system = play_in_turns(kernel, steps, 4, memory="512KiB")
+    assert system.memory.pages.failures
 
 
 def play_at_once(kernel: str, cpus: int, rounds: int, mode: dict[str, bool]) -> tuple[int, list[int]]:

@@ -226,11 +226,11 @@ def test_a_stream_from_one_cpu_to_another_visits_the_depot_once_per_magazine(rou
             before = visits(system, 0)
             message = yield from take(system, cpu, 1)
             note(cpu, number, before)
-            yield from queue.put(cpu, message)
+            yield from queue.deposit(cpu, message)
 
     def consumer(cpu: Cpu) -> Op[None]:
         for number in range(objects):
-            message = yield from queue.get(cpu)
+            message = yield from queue.collect(cpu)
             before = visits(system, 1)
             yield from give(system, cpu, message)
             note(cpu, number, before)

@@ -141,7 +141,7 @@ class Kmalloc:
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
         cpu.charge(self._system.costs.kmalloc_large, ALLOC)
-        pfn = yield from self._system.pages.alloc(cpu, order, site)
+        pfn = yield from self._system.pages.alloc_owned(cpu, order, site)
         if pfn < 0:
             return 0
         address = address_of(pfn)
@@ -172,7 +172,7 @@ class Kmalloc:
             pfn = Pfn(pfn_of(address))
             order = self._system.pages.order_of(pfn)
             assert order is not None, "pages in a caller's hands are taken"
-            yield from self._system.pages.free(cpu, pfn, order, site)
+            yield from self._system.pages.free_owned(cpu, pfn, order, site)
             return
         yield from cache.give(cpu, address, site)
         if taker != cpu.id:

@@ -66,7 +66,7 @@ class SlabLayer:
             got = yield from self._take_listed(cpu, count - len(objects), None, site)
             objects += got
             if len(objects) < count:
-                pfn = yield from self._system.pages.alloc(cpu, self._geometry.order, site, self._node)
+                pfn = yield from self._system.pages.alloc_owned(cpu, self._geometry.order, site, self._node)
                 if pfn < 0:
                     break
                 costs = self._system.costs
@@ -133,4 +133,4 @@ class SlabLayer:
     def _give_pages(self, cpu: Cpu, emptied: Sequence[Slab], site: str) -> Op[None]:
         for slab in emptied:
             cpu.charge(self._system.costs.slab_destroy, FREE)
-            yield from self._system.pages.free(cpu, Pfn(slab.pfn), self._geometry.order, site)
+            yield from self._system.pages.free_owned(cpu, Pfn(slab.pfn), self._geometry.order, site)

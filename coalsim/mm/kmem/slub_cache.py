@@ -148,7 +148,7 @@ class SlubObjects:
         if level != GROW:
             assert found is not None
             return found
-        pfn = yield from self._system.pages.alloc(cpu, self._geometry.order, site)
+        pfn = yield from self._system.pages.alloc_owned(cpu, self._geometry.order, site)
         if pfn < 0:
             return 0
         cpu.charge(costs.slab_create_fixed + self._geometry.objects * costs.slab_create_per_object, ALLOC)
@@ -203,7 +203,7 @@ class SlubObjects:
         for slab in emptied:
             self._lines.pop(slab.pfn, None)
             cpu.charge(self._system.costs.slab_destroy, FREE)
-            yield from self._system.pages.free(cpu, Pfn(slab.pfn), self._geometry.order, site)
+            yield from self._system.pages.free_owned(cpu, Pfn(slab.pfn), self._geometry.order, site)
 
     # -- the end
 

@@ -31,8 +31,9 @@ from coalsim.units import NodeId, Pfn, Time
 ALLOC = "page alloc"
 FREE = "page free"
 DESCRIPTOR = "page descriptor"
-ORDER_SHIFT = 20  # a taken block is remembered as order << 20 | cpu
-CPU_MASK = (1 << ORDER_SHIFT) - 1
+ORDER_SHIFT = 20  # a taken block is remembered as order << 20 | owned | cpu
+OWNED = 1 << ORDER_SHIFT - 1  # slabs or kmalloc have it: only they may free it
+CPU_MASK = OWNED - 1
 
 
 class OwnPages:
@@ -107,6 +108,7 @@ class PageAllocator:
             for order in range(switches.max_order + 1)
         ]
         self._hit_cost = [self._entry + prep for prep in self._prep]
+        self._hit_cost_cold = [self._entry + prep for prep in self._prep_cold]
         self.max_order = switches.max_order
         self._hz = switches.hz
         self.own = [self._new_own(cpu, num_nodes) for cpu in cpus]
@@ -144,7 +146,8 @@ class PageAllocator:
         assert head is not None
         mine.allocs += 1
         own.hits[own.home.node] += 1 << order
-        cpu.charge(self._hit_cost[order], ALLOC)
+        cold = order and mine.fresh.pop(head, False)
+        cpu.charge((self._hit_cost_cold if cold else self._hit_cost)[order], ALLOC)
         self._taken[head] = order << ORDER_SHIFT | cpu.id
         return head
 
@@ -163,16 +166,21 @@ class PageAllocator:
         cpu.charge(self._entry, ALLOC)
         for candidate in nodes:
             for zone in self._zones_of[candidate]:
-                head, fresh = yield from self._from_zone(cpu, own, zone, order, site)
+                head, cold = yield from self._from_zone(cpu, own, zone, order, site)
                 if head >= 0:
-                    cpu.charge((self._prep_cold if fresh else self._prep)[order], ALLOC)
+                    cpu.charge((self._prep_cold if cold else self._prep)[order], ALLOC)
                     self._note_placed(own, zone.node, wanted, 1 << order)
                     self._taken[head] = order << ORDER_SHIFT | cpu.id
-                    if fresh:
-                        zone.arrived(order)
                     return Pfn(head)
         self.failures += 1
         return Pfn(-1)
+
+    def alloc_owned(self, cpu: Cpu, order: int, site: str, node: NodeId | None = None) -> Op[Pfn]:
+        """As `alloc`, for a layer above that hands the memory out by itself: only `free_owned` takes it."""
+        pfn = yield from self.alloc(cpu, order, site, node)
+        if pfn >= 0:
+            self._taken[pfn] |= OWNED
+        return pfn
 
     def _nodes(self, cpu: Cpu, own: OwnPages, node: NodeId | None) -> tuple[NodeId, Sequence[NodeId]]:
         if node is not None:
@@ -181,9 +189,13 @@ class PageAllocator:
         return nodes[0], nodes
 
     def _from_zone(self, cpu: Cpu, own: OwnPages, zone: Zone, order: int, site: str) -> Op[tuple[int, bool]]:
-        """A block of one zone, or -1; and whether its frames are fresh from the zone."""
+        """A block of one zone, or -1; and whether nobody has had it since it left the zone.
+
+        The caller takes it at once: from here on it counts as taken.
+        """
         if order not in self._listed:
             head = yield from zone.take(cpu, order, site)
+            zone.arrived(head, order)
             return head, True
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
@@ -191,10 +203,11 @@ class PageAllocator:
         mine.allocs += 1
         popped = mine.pages.pop(order)
         if popped is not None:
-            return popped, False
+            return popped, mine.fresh.pop(popped, False)
         head = yield from zone.refill(cpu, mine, order, site)
         if self._hz and ticks - mine.decayed_at >= self._hz:
             yield from self._decay(cpu, zone, mine, site)
+        zone.arrived(head, order)
         return head, True
 
     def _decay(self, cpu: Cpu, zone: Zone, mine: OwnList, site: str) -> Op[None]:
@@ -236,13 +249,14 @@ class PageAllocator:
         """Give a block back.
 
         Raises:
-            DoubleFree, ForeignFree, InteriorFree: no block was taken that begins at `pfn`.
+            DoubleFree, ForeignFree, InteriorFree: no block was taken that begins at `pfn`, or
+                one that slabs or kmalloc own.
             BadFree: it was taken with another order.
         """
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
         taken = self._taken.pop(pfn, None)
-        if taken is None or taken >> ORDER_SHIFT != order:
+        if taken is None or taken >> ORDER_SHIFT != order or taken & OWNED:
             raise self._refusal(cpu, pfn, order, taken, site)
         own, ticks = self.own[cpu.id], cpu.ticks
         zone = self.zone_of(pfn)
@@ -261,6 +275,11 @@ class PageAllocator:
             yield from zone.drain(cpu, mine, due, order, site)
             if self._hz and ticks - mine.decayed_at >= self._hz:
                 yield from self._decay(cpu, zone, mine, site)
+
+    def free_owned(self, cpu: Cpu, pfn: Pfn, order: int, site: str) -> Op[None]:
+        """Give back what `alloc_owned` gave."""
+        self._taken[pfn] &= ~OWNED
+        yield from self.free(cpu, pfn, order, site)
 
     def adopt(self, cpu: Cpu, pfn_zone: Zone, order: int) -> int:
         """A block that was taken before the start becomes the processor's, to be freed; -1: none."""
@@ -307,6 +326,9 @@ class PageAllocator:
         who = f"freed at {site} on CPU {cpu.id}"
         if taken is not None:
             self._taken[pfn] = taken
+            if taken & OWNED:
+                taker = f"taken by CPU {taken & CPU_MASK}"
+                return ForeignFree(pfn, f"{who}; slabs or kmalloc own the block, {taker}")
             return BadFree(pfn, f"{who} with order {order}, taken with order {taken >> ORDER_SHIFT}")
         zone = self.zone_of(pfn) if pfn >= 0 else None
         if zone is None or not zone.first <= pfn < zone.first + zone.frames:

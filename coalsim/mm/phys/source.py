@@ -2,7 +2,8 @@
 
 A `FrameSource` takes and gives blocks and says how long the zone's lock is held for
 it.  Batches (refills and drains of per-CPU lists) are priced whole, as they were
-measured: a fixed part and a part per page.  Single blocks are priced by step.
+measured for single pages: a fixed part and a part per block, whatever its order, for
+only the descriptor of a block's first page is linked.  Single blocks are priced by step.
 
 The descriptor of a free frame is guarded by the zone's lock, and the free list
 remembers which processor wrote it last.  The measured batches contain the misses
@@ -103,7 +104,7 @@ class BuddySource:
     def take_batch(self, order: int, count: int, cpu: Toucher) -> tuple[list[int], Time]:
         """Blocks for a per-CPU list."""
         heads, _, writers = self.buddy.alloc_batch(order, count, cpu.id)
-        hold = self._costs.refill(len(heads) << order)
+        hold = self._costs.refill(len(heads))
         if self._farthest > self._near:
             near, transfer = self._near, cpu.transfer
             for writer in writers:
@@ -114,7 +115,7 @@ class BuddySource:
     def give_batch(self, heads: Sequence[int], pages: int, cpu: Toucher) -> Time:
         """Blocks off a per-CPU list; the buddies looked at are in the measured hold."""
         self.buddy.free_batch(heads, cpu.id)
-        return self._costs.drain(pages)
+        return self._costs.drain(len(heads))
 
     def take(self, order: int, cpu: Toucher) -> tuple[int, Time]:
         """A single block: look through the lists, unlink, split."""

@@ -32,6 +32,7 @@ class OwnList:
         "drain_pages",
         "drains",
         "frees",
+        "fresh",
         "pages",
         "pressure",
         "refill_pages",
@@ -40,6 +41,7 @@ class OwnList:
 
     def __init__(self, pages: PageList) -> None:
         self.pages = pages
+        self.fresh: dict[int, bool] = {}  # listed blocks of several frames that nobody has had yet
         self.pressure = CALM  # the zone's, as seen at the last visit
         self.decayed_at = 0  # timer tick of the last decay
         self.reset()
@@ -118,7 +120,10 @@ class Zone:
             nonlocal found
             heads, hold = self.source.take_batch(order, count, cpu)
             head = pages.refill(order, heads)
+            if order:
+                own.fresh.update(dict.fromkeys(heads, True))
             if head is not None:
+                own.fresh.pop(head, None)
                 found = head
                 self.moving += 1 << order  # until `arrived`
             own.refills += 1
@@ -141,6 +146,9 @@ class Zone:
         pages = len(heads)
         if len(own.pages.rules.cached_orders) > 1:
             pages = sum(1 << (self.source.order_of(head) or 0) for head in heads)
+        if own.fresh:
+            for head in heads:
+                own.fresh.pop(head, None)
         self.moving += pages
 
         def body(grant: Time) -> Time:
@@ -182,9 +190,10 @@ class Zone:
 
         yield from self._section(cpu, body, 1 << order, site)
 
-    def arrived(self, order: int) -> None:
-        """The block that `refill` or `take` gave has reached its taker."""
-        self.moving -= 1 << order
+    def arrived(self, head: int, order: int) -> None:
+        """What `refill` or `take` gave, if anything, has reached its taker."""
+        if head >= 0:
+            self.moving -= 1 << order
 
     def _changed(self, cpu: Cpu, grant: Time, own: OwnList, pages: int) -> None:
         self.free.add(grant, cpu, pages)
