@@ -24,7 +24,12 @@ Settings = Mapping[str, object]
 
 
 def run(
-    study: str | Path, settings: Settings | None = None, *, machine: str = "", seed: int = -1
+    study: str | Path,
+    settings: Settings | None = None,
+    *,
+    machine: str = "",
+    seed: int = -1,
+    trust: bool = False,
 ) -> ResultDocument:
     """Run a study: a file, or the name of one that coalsim brings along.
 
@@ -33,12 +38,13 @@ def run(
         settings: keys to change.
         machine: a preset, a machine file, or a synthetic description; empty: the study's own.
         seed: of all random numbers; negative: the study's own.
+        trust: whether a study file may load classes from files and modules; settings always may.
 
     Raises:
         ConfigError: every mistake in the study or the settings.
         KernelBug: the simulated kernel broke one of its rules.
     """
-    return run_study(open_study(str(study), _settings(settings, machine, seed), trust=True))
+    return run_study(open_study(str(study), _settings(settings, machine, seed), trust=trust))
 
 
 def replay(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from simpy.events import Event
 
 from coalsim.cpus.cpu import Cpu
-from coalsim.cpus.deadlock import report_stuck
+from coalsim.cpus.deadlock import report, report_stuck
 from coalsim.cpus.runqueue import Thread
 from coalsim.engine.accounts import split_at
 from coalsim.engine.clock import Engine, Op
@@ -27,7 +27,7 @@ from coalsim.mm.manager import MemoryManager
 from coalsim.profiles.profile import KernelProfile
 from coalsim.topology.distance import Distance
 from coalsim.topology.machine import Machine
-from coalsim.units import FOREVER, CpuId, NodeId, Time
+from coalsim.units import FOREVER, CpuId, Time
 from coalsim.workloads.base import Meter, Recorder
 
 RANK_LOAD = 10
@@ -39,8 +39,8 @@ class SystemConfig:
     """Everything that a system is built from.
 
     `lock` is the policy of the kernel's spinlocks, `load_lock` that of locks which a load
-    takes for their own sake (the same, unless it sleeps).  `placement_nodes` are the nodes of a bind,
-    interleave or preferred placement; `magazine_types` replaces the published table.
+    takes for their own sake (the same, unless it sleeps).  `magazine_types` replaces the published
+    table and the kernel's threshold.
     """
 
     machine: Machine
@@ -53,7 +53,6 @@ class SystemConfig:
     fast_paths: bool = True
     tick_events: bool = False
     magazine_types: MagazineTypes | None = None
-    placement_nodes: tuple[NodeId, ...] = ()
 
 
 class System:
@@ -92,7 +91,6 @@ class System:
             self.costs,
             self.make_ranked_lock,
             config.magazine_types,
-            config.placement_nodes,
         )
         self.meter = Meter(machine.num_cpus, config.recorder)
         self._threads: list[list[Thread]] = [[] for _ in self.cpus]
@@ -235,9 +233,9 @@ class System:
             and not any(lock is cpu.blocked_on for lock in moving)
         ]
         if lost:
-            return "lost wake-up: " + report_stuck(lost)
+            return report("lost wake-up, nobody will let these in", report_stuck(lost))
         if not moving and all(cpu.waiting and not cpu.alarm.armed and not cpu.inbox for cpu in self.cpus):
-            return "nothing can happen any more: " + report_stuck(blocked)
+            return report("nothing can happen any more", report_stuck(blocked))
         return ""
 
     def time_by_cause(self, at: Time) -> list[dict[str, Time]]:

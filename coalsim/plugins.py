@@ -91,6 +91,12 @@ def names_code(name: str) -> bool:
     return ":" in name or name.endswith(".py") or "/" in name
 
 
+def names_file(name: str) -> bool:
+    """Whether a name is that of a class in a file."""
+    source = name.rpartition(":")[0]
+    return source.endswith(".py") or "/" in source
+
+
 def find_class(name: str, registry: Registry[T], asked: Asked) -> type[T]:
     """The class of that name.
 
@@ -133,8 +139,8 @@ def _from_code(name: str, kind: str, asked: Asked) -> object:
     if not source or not attribute.isidentifier():
         raise asked.refuse(name, "no class is named", "write ./file.py:Class or module:Class")
     require_trust(name, kind, asked)
-    is_file = source.endswith(".py") or "/" in source
-    module = _load_file(asked.folder / source, asked) if is_file else _load_module(source, asked)
+    by_file = names_file(name)
+    module = _load_file(asked.folder / source, asked) if by_file else _load_module(source, asked)
     if not hasattr(module, attribute):
         own = [key for key, item in vars(module).items() if isinstance(item, type)]
         near = get_close_matches(attribute, own, n=1) or own[:1]
@@ -186,12 +192,44 @@ def _load_failure(name: str, path: Path | None, error: BaseException, asked: Ask
         for frame in traceback.extract_tb(error.__traceback__):
             if frame.filename == str(path) or (path is None and _is_theirs(frame.filename)):
                 where, line = frame.filename, frame.lineno or 0
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    says = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
     problem = Problem(
-        where=where, line=line, key=asked.key, message=f"does not load: {says}", remedy="mend this line"
+        where=where,
+        line=line,
+        key=asked.key,
+        message=f"does not load: {_says(error)}",
+        remedy="mend this line",
     )
     return ConfigError([problem])
+
+
+def failure_in(module: str, error: BaseException, key: str) -> ConfigError | None:
+    """What a foreign module's own code did wrong while it ran; None if no line of it is on the way.
+
+    Args:
+        module: its name, as its classes say.
+        error: what came out of the run.
+        key: the dotted key that named the class.
+    """
+    found: tuple[str, int, BaseException] | None = None
+    cause: BaseException | None = error
+    while cause is not None and found is None:  # the engine raises copies, with the original as their cause
+        for frame, line in traceback.walk_tb(cause.__traceback__):
+            if frame.f_globals.get("__name__") == module:
+                found = (frame.f_code.co_filename, line, cause)
+        cause = cause.__cause__
+    if found is None:
+        return None
+    where, line, cause = found
+    message = f"failed while it ran: {_says(cause)}"
+    return ConfigError(
+        [Problem(where=where, line=line, key=key, message=message, remedy="mend what this line does")]
+    )
+
+
+def _says(error: BaseException) -> str:
+    """An exception in one line."""
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text.strip() else type(error).__name__
 
 
 def _is_theirs(filename: str) -> bool:

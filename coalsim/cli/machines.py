@@ -75,7 +75,7 @@ def show(name: str, svg_file: str | None, max_input: str, settings: tuple[str, .
     _show(machine, as_json, f"drawn into {svg_file}" if svg_file else "")
 
 
-@machines.command("import")
+@machines.command("import", short_help="Import a machine from lstopo, numactl or /sys.")
 @click.argument("file")
 @click.option("--c2c", metavar="CSV", help="Take line hand-over from a core-to-core latency matrix.")
 @click.option(
@@ -150,7 +150,8 @@ def _write(file: str, text: str) -> None:
     try:
         Path(file).write_text(text, encoding="utf-8")
     except (OSError, ValueError) as failure:
-        message = f"cannot be written ({failure})"
+        why = failure.strerror if isinstance(failure, OSError) else failure
+        message = f"cannot be written ({why})"
         remedy = "name a file in a folder that exists"
         raise ConfigError([Problem(where=clean(file), message=clean(message), remedy=remedy)]) from None
 

@@ -87,7 +87,7 @@ def run(arguments: Sequence[str]) -> int:
         code = coalsim.main(list(arguments), prog_name="coalsim", standalone_mode=False)
         sys.stdout.flush()
     except ConfigError as error:
-        return _report([str(problem) for problem in error.problems], BAD_INPUT)
+        return _report([clean(str(problem)) for problem in error.problems], BAD_INPUT)
     except KernelBug as error:
         return _report([str(error)], KERNEL_BROKE)
     except click.UsageError as error:

@@ -19,7 +19,7 @@ Examples:
 @click.option("--pagelists", is_flag=True, help="Hit rates of the per-CPU page lists, refills, drains.")
 @click.option("--magazines", is_flag=True, help="Hit rates of the magazines, depot accesses, sizes.")
 @click.option("--numa", is_flag=True, help="NUMA hits and misses, by the names of /proc/vmstat.")
-@click.option("--remote-frees", is_flag=True, help="Frees on another node than the memory's.")
+@click.option("--remote-frees", is_flag=True, help="Frees on another CPU than the one that allocated.")
 @click.option("--fragmentation", is_flag=True, help="Internal, and the kernel's external indices.")
 @click.option("--buddyinfo", is_flag=True, help="In the layout of /proc/buddyinfo.")
 @click.option("--slabinfo", is_flag=True, help="In the layout of /proc/slabinfo, version 2.1.")

@@ -62,7 +62,11 @@ class CommonOptions:
 
 
 _OPTIONS = (
-    click.option("--machine", metavar="NAME", help="The machine: a preset or a machine file."),
+    click.option(
+        "--machine",
+        metavar="NAME",
+        help='A preset, a file (machine, lstopo, numactl), or a string such as "pack:2 core:8 pu:2".',
+    ),
     click.option("--seed", type=int, metavar="N", help="Seed of all random numbers."),
     click.option(
         "--set",

@@ -7,8 +7,11 @@
 Nothing is written outside the folder that `--out` names.
 """
 
+import errno
 import json
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -18,6 +21,10 @@ from coalsim.errors import InputError, Problem
 from coalsim.observe.document import ResultDocument, dump
 from coalsim.observe.summary import summary
 from coalsim.observe.tables import Style
+from coalsim.topology.presets import preset_names
+
+_PATHS = (("machine", "name"), ("kernel", "lock"), ("workload", "trace"), ("workload", "snapshots"))
+"""Keys of a configuration that may hold a path."""
 
 
 def deliver(common: CommonOptions, result: ResultDocument) -> None:
@@ -34,15 +41,42 @@ def deliver(common: CommonOptions, result: ResultDocument) -> None:
         click.echo(summary(result, Style.of(sys.stdout)))
 
 
+def prepare(common: CommonOptions) -> None:
+    """Make the output folder before the run, so that nobody waits for a result that cannot be written.
+
+    Raises:
+        InputError: it cannot be made, or nothing can be written into it.
+    """
+    if common.out is not None:
+        try:
+            common.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(common.out, error.strerror) from None
+        if not os.access(common.out, os.W_OK | os.X_OK):
+            raise _unwritable(common.out, os.strerror(errno.EACCES))
+
+
 def write_folder(folder: Path, result: ResultDocument) -> None:
     """Write configuration, result and summary into a folder.
 
     Raises:
         InputError: it cannot be made or written.
     """
-    write_text(folder, "config.json", json.dumps(result.get("config", {}), indent=1) + "\n")
+    write_text(folder, "config.json", json.dumps(_anchored(result.get("config", {})), indent=1) + "\n")
     write_text(folder, "result.json", dump(result))
     write_text(folder, "summary.txt", summary(result) + "\n")
+
+
+def _anchored(config: Mapping[str, object]) -> dict[str, object]:
+    """The configuration with whole paths, so that it asks the same from wherever it is run."""
+    anchored = {table: dict(keys) if isinstance(keys, dict) else keys for table, keys in config.items()}
+    for table, key in _PATHS:
+        keys = anchored.get(table)
+        if isinstance(keys, dict) and isinstance(keys.get(key), str):
+            file, colon, name = keys[key].partition(":") if table == "kernel" else (keys[key], "", "")
+            if file and Path(file).exists() and not (table == "machine" and file in preset_names()):
+                keys[key] = f"{Path(file).resolve()}{colon}{name}"
+    return anchored
 
 
 def write_text(folder: Path, name: str, text: str) -> None:
@@ -55,10 +89,9 @@ def write_text(folder: Path, name: str, text: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
-        problem = Problem(
-            where=str(folder),
-            key="--out",
-            message=f"cannot be written: {error.strerror}",
-            remedy="name a folder that you may write to",
-        )
-        raise InputError([problem]) from None
+        raise _unwritable(folder, error.strerror) from None
+
+
+def _unwritable(folder: Path, why: str | None) -> InputError:
+    message, remedy = f"cannot be written: {why}", "name a folder that you may write to"
+    return InputError([Problem(where=str(folder), key="--out", message=message, remedy=remedy)])

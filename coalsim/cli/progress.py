@@ -74,6 +74,13 @@ class _Watcher:
             click.echo("\r\x1b[K", err=True, nl=False)
 
 
+def style_of(common: CommonOptions) -> str:
+    """How to report: a `line` that is written over, `plain` lines, `json` lines, or `none`."""
+    if common.progress == "auto":
+        return "none" if common.quiet or not sys.stderr.isatty() else "line"
+    return common.progress
+
+
 @contextmanager
 def watching(
     common: CommonOptions, replications: int, until: Time, share: Share | None = None
@@ -90,9 +97,7 @@ def watching(
     def by_time(system: System) -> float:
         return float(system.env.now) / until if until else 0.0
 
-    style: str = common.progress
-    if style == "auto":
-        style = "none" if common.quiet or not sys.stderr.isatty() else "line"
+    style = style_of(common)
     watcher = _Watcher(style, replications, share or by_time)
     if style == "none":
         yield watcher.begin

@@ -60,7 +60,7 @@ def replay(common: CommonOptions, /, trace: str, **chosen: object) -> None:
     from dataclasses import replace
 
     from coalsim.boot import System
-    from coalsim.cli.output import deliver
+    from coalsim.cli.output import deliver, prepare
     from coalsim.cli.progress import watching
     from coalsim.study.replay import open_replay
     from coalsim.study.run import run_study
@@ -69,6 +69,7 @@ def replay(common: CommonOptions, /, trace: str, **chosen: object) -> None:
 
     settings = [*_settings(chosen), *common.overrides()]
     planned = open_replay(trace, settings, trust=common.trust, max_input=common.max_input)
+    prepare(common)
     running: list[Replay] = []
 
     def load(system: System) -> Workload:

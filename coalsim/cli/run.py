@@ -17,11 +17,12 @@ Examples:
 @common_options
 def run(common: CommonOptions, study: str) -> None:
     """Run STUDY, a study file or the name of one that coalsim brings along."""
-    from coalsim.cli.output import deliver
+    from coalsim.cli.output import deliver, prepare
     from coalsim.cli.progress import watching
     from coalsim.study.run import open_study, run_study
 
     planned = open_study(study, common.overrides(), trust=common.trust, max_input=common.max_input)
+    prepare(common)
     asked = planned.spec.run
     with watching(common, asked.replications, asked.warmup + asked.duration) as watch:
         result = run_study(planned, watch)

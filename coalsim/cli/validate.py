@@ -21,6 +21,8 @@ Examples:
 @common_options
 def validate(common: CommonOptions, name: str | None, points: str) -> None:
     """Predict the measured curve NAME and print both; without NAME, list the curves."""
+    from coalsim.cli.output import prepare, write_text
+    from coalsim.cli.progress import style_of
     from coalsim.observe.tables import Style
     from coalsim.study import validate as validation
     from coalsim.study.validation_report import as_document, as_text, listing
@@ -33,18 +35,23 @@ def validate(common: CommonOptions, name: str | None, points: str) -> None:
     except ValueError:
         raise click.BadParameter(f"{points!r} is not a list of whole numbers; write it like 1,2,10") from None
 
+    style = style_of(common)
+
     def progress(done: int, of: int) -> None:
-        if common.progress == "plain" or (
-            common.progress == "auto" and sys.stderr.isatty() and not common.quiet
-        ):
+        if style == "line":
             click.echo(f"\rpoint {done + 1} of {of}\x1b[K", err=True, nl=False)
+        elif style == "plain":
+            click.echo(f"point {done + 1} of {of}", err=True)
+        elif style == "json":
+            click.echo(json.dumps({"point": done + 1, "points": of}), err=True)
 
-    verdict = validation.validate(name, common.overrides(), wanted, progress)
-    if common.progress == "auto" and sys.stderr.isatty() and not common.quiet:
-        click.echo("\r\x1b[K", err=True, nl=False)
+    prepare(common)
+    try:
+        verdict = validation.validate(name, common.overrides(), wanted, progress)
+    finally:
+        if style == "line":
+            click.echo("\r\x1b[K", err=True, nl=False)
     if common.out is not None:
-        from coalsim.cli.output import write_text
-
         write_text(
             common.out, "validation.json", json.dumps(as_document(verdict), indent=1, sort_keys=True) + "\n"
         )

@@ -52,7 +52,7 @@ def check_for_deadlock(start: Agent) -> None:
         if agent in path:
             circle = path[path.index(agent) :]
             lines = [f"{member.label} waits for {_described(member)}" for member in circle]
-            raise DeadlockError("deadlock: " + "; ".join(lines))
+            raise DeadlockError(report("deadlock, a circle of waits", lines))
         path.append(agent)
         for other in blocker.blockers():
             visit(other)
@@ -62,9 +62,21 @@ def check_for_deadlock(start: Agent) -> None:
         visit(start)
 
 
-def report_stuck(agents: Sequence[Agent]) -> str:
-    """One sentence per agent that waits, for a run in which nothing can happen any more."""
-    return "; ".join(f"{agent.label} waits for {_described(agent)}" for agent in agents if agent.waits_on())
+def report_stuck(agents: Sequence[Agent]) -> list[str]:
+    """One line for each thing that agents wait for, for a run in which nothing can happen any more."""
+    waiters: dict[str, list[str]] = {}
+    for agent in agents:
+        if agent.waits_on() is not None:
+            waiters.setdefault(_described(agent), []).append(agent.label)
+    return [
+        f"{', '.join(labels)} {'waits' if len(labels) == 1 else 'wait'} for {what}"
+        for what, labels in waiters.items()
+    ]
+
+
+def report(what: str, lines: Sequence[str]) -> str:
+    """A report of several lines, as people read it."""
+    return "\n  ".join([f"{what}:", *lines])
 
 
 def _described(agent: Agent) -> str:

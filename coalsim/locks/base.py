@@ -2,7 +2,7 @@
 
     acquire(cpu, site)        wait until this processor has it
     release(cpu)              give it up
-    section(cpu, body)        run a short body under it
+    section(cpu, body)        run a short body under it, interrupts off
     read_section(cpu, body)   run a short body that only reads what the lock guards
 
 A spinlock's waiters keep their processors, and its sections run with interrupts off.
@@ -31,6 +31,7 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.deadlock import Agent, check_for_deadlock
 from coalsim.engine.clock import Op
 from coalsim.engine.streams import Streams
+from coalsim.errors import LockMisuse
 from coalsim.locks.lockdep import Held, LockClass, check_acquire, forget, note_irqs_off
 from coalsim.locks.lockstat import LockStat
 from coalsim.units import CpuId, Time
@@ -218,7 +219,16 @@ class Lock:
         ticket.cpu.alarm.arm(ticket.granted)
 
     def note_entered(self, ticket: Ticket) -> None:
-        """The ticket's processor has the lock."""
+        """The ticket's processor has the lock.
+
+        Raises:
+            LockMisuse: so has another one.
+        """
+        if (other := self.holder) is not None:
+            raise LockMisuse(
+                f"lock {self.name} lets CPU {ticket.cpu.id} in at {ticket.site} although "
+                f"CPU {other.cpu.id} has had it since {other.site}"
+            )
         self.holder = ticket
         self.note_granted(ticket)
 
@@ -304,12 +314,17 @@ class SpinLock(Lock):
     def section(self, cpu: Cpu, body: Body, longest: Time, site: str) -> Op[Span]:
         """Run `body` under the lock with interrupts off from before the arrival to the release."""
         yield from cpu.sync()
-        asked = cpu.clock
         yield from cpu.irq_off()
+        span = yield from self.interruptible_section(cpu, body, longest, site)
+        yield from cpu.irq_on()
+        return span
+
+    def interruptible_section(self, cpu: Cpu, body: Body, longest: Time, site: str) -> Op[Span]:
+        """As `section`, but interrupts stay as they are: a handler may stretch it, so it is never computed."""
+        yield from cpu.sync()
+        asked = cpu.clock
         yield from self.acquire(cpu, site)
         yield from cpu.sync()
         cpu.charge(body(self.granted_at), self.hold_cause)
         yield from self.release(cpu)
-        released = cpu.clock
-        yield from cpu.irq_on()
-        return asked, released
+        return asked, cpu.clock

@@ -35,7 +35,7 @@ from coalsim.locks.seqlock import SequenceLock
 from coalsim.locks.tas import TasLock
 from coalsim.locks.ticket import TicketLock
 from coalsim.locks.ttas import TtasLock
-from coalsim.plugins import Asked, Registry, find_class
+from coalsim.plugins import Asked, Registry, failure_in, find_class
 
 LOCKS: Mapping[str, type[Lock]] = {
     "tas": TasLock,
@@ -96,9 +96,11 @@ def make_lock(policy: type[Lock], lock_class: LockClass, name: str, setup: LockS
     except CoalsimError:
         raise
     except Exception as error:
+        if (theirs := failure_in(policy.__module__, error, "kernel.lock")) is not None:
+            raise theirs from None
         problem = Problem(
-            message=f"{policy.__module__}.{policy.__qualname__} cannot be made: "
-            f"{type(error).__name__}: {error}",
+            key="kernel.lock",
+            message=f"{policy.__qualname__} cannot be made: {type(error).__name__}: {error}",
             remedy="its constructor takes (lock_class, name, setup) and passes them on to SpinLock",
         )
         raise ConfigError([problem]) from error

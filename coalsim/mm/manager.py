@@ -14,7 +14,7 @@ from dataclasses import replace
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.mm.kmem.base import KmemSystem, LockMaker, ObjectCache
-from coalsim.mm.kmem.classes import size_classes
+from coalsim.mm.kmem.classes import SizeClasses
 from coalsim.mm.kmem.geometry import SlabGeometry, coal_geometry, slub_geometry
 from coalsim.mm.kmem.kmalloc import Kmalloc
 from coalsim.mm.kmem.magazine_cache import MagazineCache
@@ -30,8 +30,6 @@ from coalsim.profiles.switches import Switches
 from coalsim.topology.machine import Machine
 from coalsim.units import NodeId, Pfn
 
-CLASSES = {"pow2": "coal", "linux": "linux"}
-
 
 class MemoryManager:
     """All memory of one machine under one kernel.
@@ -41,8 +39,7 @@ class MemoryManager:
         cpus: the processors.
         switches, costs: of the kernel profile.
         make_lock: makes the allocator's locks.
-        magazine_types: the sizes of magazines; None: the published table.
-        placement_nodes: nodes for bind, interleave and preferred; none: all.
+        magazine_types: the sizes of magazines; None: the published table, with the kernel's threshold.
     """
 
     def __init__(
@@ -53,18 +50,25 @@ class MemoryManager:
         costs: KernelCosts,
         make_lock: LockMaker,
         magazine_types: MagazineTypes | None = None,
-        placement_nodes: Sequence[NodeId] = (),
     ) -> None:
         self.switches = switches
+        self.max_order = switches.max_order
         self.zones = build_zones(machine, switches, costs, make_lock)
-        by_distance = [machine.nodes_by_distance(node.node) for node in machine.nodes]
+        usable = dict.fromkeys(zone.node for zone in self.zones)  # nodes that have memory
+        by_distance = [
+            tuple(other for other in machine.nodes_by_distance(node.node) if other in usable)
+            for node in machine.nodes
+        ]
+        nodes = [NodeId(node) for node in switches.placement_nodes]
         self.pages = PageAllocator(
-            self.zones, cpus, costs, switches, placement(switches.placement, by_distance, placement_nodes)
+            self.zones, cpus, costs, switches, placement(switches.placement, by_distance, nodes)
         )
         self._system = KmemSystem(list(cpus), self.pages, costs, switches, make_lock, machine.num_nodes)
         self._directory: SlabDirectory = {}
-        self._types = magazine_types or illumos_types()
-        classes = size_classes(CLASSES[switches.kmalloc_classes])
+        self._types = magazine_types or replace(
+            illumos_types(), tolerated_failed_tries=switches.magazine_threshold
+        )
+        classes = SizeClasses(switches.kmalloc_sizes)
         self.objects = Kmalloc(self._system, classes, self._make_cache, self._directory)
         # the hot verbs without a frame of their own
         self.kmalloc = self.objects.kmalloc
@@ -125,8 +129,7 @@ class MemoryManager:
             own.reset()
         self.pages.failures = 0
         for cache in self.objects.caches:
-            for counts in cache.counts:
-                counts.reset()
+            cache.reset_counters()
 
     def validate(self) -> None:
         """Recount everything the slow way; at rest."""

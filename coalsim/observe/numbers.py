@@ -14,7 +14,7 @@ def count(number: Count) -> str:
 
 def share(part: Count, whole: Count) -> str:
     """`part` in percent of `whole`, without the sign; a dash when there is no whole."""
-    return f"{100 * part / whole:.1f}" if whole else "-"
+    return f"{100 * part / whole:z.1f}" if whole else "-"
 
 
 def ns(time: Nanoseconds) -> str:

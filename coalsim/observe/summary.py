@@ -34,7 +34,7 @@ def summary(document: ResultDocument, style: Style = PLAIN) -> str:
     if "trace" in document:
         parts.append("\n".join(_trace(document["trace"])) + "\n")
     if any(lock["acquisitions"] for lock in document["locks"]):
-        parts.append(render(lock_table(document["locks"], LOCKS_SHOWN), style))
+        parts.append(render(lock_table(document["locks"], document["time"], LOCKS_SHOWN), style))
     if "memory" in document:
         parts += _memory(document["memory"], style)
     if document["time"]:
@@ -56,9 +56,13 @@ def _head(document: ResultDocument) -> Iterator[str]:
         f"profile {profile}, {repeated}seed {document['seed']}, "
         f"{numbers.span(document['sim_time_ps'] / NS)} of simulated time"
     )
+    phases = document.get("phases", {})
     if "latency_ns" in document or document["throughput"]["ops"]:
-        yield _speed("all operations", document["throughput"], document.get("latency_ns"))
-    for name, phase in document.get("phases", {}).items():
+        latency = document.get("latency_ns")
+        if any(latency == phase["latency_ns"] for phase in phases.values()):
+            latency = None  # that of one phase, which has a line of its own below
+        yield _speed("all operations", document["throughput"], latency)
+    for name, phase in phases.items():
         yield _speed(clean(name), phase.get("throughput"), phase["latency_ns"])
     for warning in document.get("warnings", []):
         yield f"warning: {clean(warning)}"
@@ -117,8 +121,7 @@ def _trace(trace: Trace) -> Iterator[str]:
         yield (
             f"  pages: {numbers.count(trace['unmatched_page_frees'])} unmatched frees, "
             f"{numbers.count(trace.get('implied_page_frees', 0))} implied frees, "
-            f"{numbers.count(trace.get('live_pages', 0))} live at the end; "
-            f"{numbers.count(trace.get('slab_overlap', 0))} taken by slabs of their own accord as well"
+            f"{numbers.count(trace.get('live_pages', 0))} live at the end"
         )
     yield f"  lost by the recording: {numbers.count(trace.get('lost', 0))} events"
     if "operations" in trace:
@@ -134,8 +137,10 @@ def _replayed(trace: Trace) -> Iterator[str]:
         f"{numbers.count(trace.get('late_operations', 0))} began late "
         f"(over all operations {numbers.span(trace.get('late_mean_ns', 0))} on average, "
         f"at most {numbers.span(trace.get('late_max_ns', 0))}); "
-        f"{numbers.count(trace.get('dependency_waits', 0))} frees waited for their allocation on another CPU"
+        f"{numbers.count(trace.get('dependency_waits', 0))} frees waited for their allocation on another "
+        f"CPU; slabs took {numbers.count(trace.get('slab_overlap', 0))} pages of their own accord"
     )
+    yield "  think, in the tables of time, is what a recorded CPU did between two of these operations"
     yield (
         f"  per-CPU page lists: {numbers.count(trace.get('recorded_refill_pages', 0))} pages refilled and "
         f"{numbers.count(trace.get('recorded_drain_pages', 0))} drained when recorded, "

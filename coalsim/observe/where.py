@@ -111,7 +111,8 @@ def cause_table(document: ResultDocument, style: Style = PLAIN, causes_shown: in
     return Table(
         (*columns("cause time-us share%"), Column("", "left")),
         tuple(rows),
-        title=f"time by cause, {len(used)} CPUs together"
+        title="time by cause, "
+        + ("1 CPU" if len(used) == 1 else f"{len(used)} CPUs together")
         + (f" ({resting} more had no work)" if resting else ""),
         note=verdict(document),
         totals=1,

@@ -26,8 +26,6 @@ class KernelCosts:
     """Turn interrupts off and remember how they were."""
     irq_restore: Time
     """Put interrupts back as they were."""
-    ipi_handler_entry: Time
-    """Entry into and return from the handler of an inter-processor interrupt."""
     tick: Time
     """One timer interrupt, with its bookkeeping."""
     context_switch: Time
@@ -76,10 +74,6 @@ class KernelCosts:
     """Zone lock held during a drain: the part that does not grow with the pages."""
     drain_per_page: Time
     """Zone lock held during a drain: per page, merges included."""
-    drain_all_fixed: Time
-    """drain_all_pages: walking the CPUs, once per CPU visited."""
-    drain_work_item: Time
-    """Queueing and running one drain work item on another CPU (until 5.19)."""
 
     # -- single blocks under the zone lock (orders without a list, coalescing by hand)
     buddy_take: Time
@@ -163,7 +157,7 @@ class KernelCosts:
     sheaf_bulk_fixed: Time
     """Fill a sheaf from slabs, or empty it into them: once."""
     sheaf_bulk_per_object: Time
-    """Fill a sheaf from slabs, or empty it into them: per object."""
+    """Take an object off the own free list in bulk or put it there: instead of `slub_alloc`, `slub_free`."""
 
     def refill(self, pages: int) -> Time:
         """How long the zone lock is held to refill a list with so many pages."""

@@ -96,7 +96,7 @@ NEEDED = {
     "int": ("a whole number", "write it like 63"),
     "bool": ("a truth value", "write true or false, 1 or 0"),
     "time": ("a time", "write it like 15s, or 0"),
-    "orders": ("a list of orders", "write it like 0,1,2,3,9"),
+    "orders": ("a list of whole numbers", "write it like 0,1,2,3,9"),
 }
 
 

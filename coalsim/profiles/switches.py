@@ -68,7 +68,9 @@ class Switches:
     """`one` zone per node, or `dma-dma32-normal`: on the first node 16 MiB of DMA, DMA32 up to 4 GiB,
     Normal above; only Normal elsewhere (x86-64)."""
     placement: str
-    """Node choice when the caller names none: local, bind, interleave, preferred, or a plugin's name."""
+    """Node choice when the caller names none: local, bind, interleave or preferred."""
+    placement_nodes: tuple[int, ...]
+    """The nodes of bind, interleave and preferred; none = all of them."""
 
     # -- per-CPU page lists in front of each zone
     pcp_batch: int
@@ -98,9 +100,6 @@ class Switches:
     """What guards a list beside being per-CPU: nothing, or a `spinlock` (6.0, 4b23a68f9536)."""
     pcp_irqs_off: bool
     """Interrupts are off while a list is used; on since 6.2 (574907741599)."""
-    pcp_remote_drain: bool
-    """drain_all takes other CPUs' lists under their lock (6.0, 443c2accd1b6); before, a work item
-    on each CPU."""
 
     # -- locks
     lock: str
@@ -176,13 +175,16 @@ class Switches:
                 "use 0 to 6 (the range of CONFIG_PCP_BATCH_SCALE_MAX)",
             ),
             ("lock", self.lock, bool(self.lock), "no name", "name a lock policy, for example qspinlock"),
+            (
+                "placement_nodes",
+                ",".join(map(str, self.placement_nodes)),
+                min(self.placement_nodes, default=0) >= 0
+                and len(set(self.placement_nodes)) == len(self.placement_nodes),
+                "not different nodes",
+                "write them like 0,2, or an empty list for all",
+            ),
             ("placement", self.placement, bool(self.placement), "no name", "use for example local"),
         ]
-
-    def _high_fits(self) -> bool:
-        if self.pcp_high_rule == "fixed":
-            return self.pcp_high >= max(self.pcp_batch, 1)
-        return self.pcp_high == 0
 
     @property
     def kmalloc_sizes(self) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ Invariant: every message about a key can name its file and line, or its option.
 """
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -65,6 +66,10 @@ class Document:
             trust=trust or bool(option),
             folder=Path() if option else self.folder,
         )
+
+    def path(self, key: str, given: str) -> str:
+        """A path given under a key, as seen from where we are: one in a file is relative to the file."""
+        return given if self._option(key) or not given else os.path.join(self.folder, given)
 
     def _option(self, key: str) -> str:
         """The option that gave a key or a table around it; empty if the file did."""
@@ -137,6 +142,8 @@ def find_study(name: str) -> Path:
     known = named_studies()
     if name in known:
         return known[name]
+    if Path(name).exists():
+        return Path(name)
     near = get_close_matches(name, known, n=1)
     remedy = f"did you mean {near[0]}?" if near else f"use one of {', '.join(known)}, or the path of a file"
     raise ConfigError([Problem(where=name, message="no such study", remedy=remedy)])

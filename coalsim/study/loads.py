@@ -11,7 +11,7 @@ machine has so many CPUs is said when the load starts.
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainSerializer, model_validator
 
 from coalsim.engine.laws import Law, parse_law
 from coalsim.study.replay_load import ReplayLoad
@@ -54,6 +54,13 @@ def _size(value: object) -> object:
     return parse_size(value) if isinstance(value, str) else value
 
 
+def _even(count: int) -> int:
+    if count % 2:
+        near = f"use {count - 1} or {count + 1}"
+        raise ValueError(f"an odd number; half of them produce, half consume: {near}")
+    return count
+
+
 LawText = Annotated[Law, BeforeValidator(_law), PlainSerializer(law_text)]
 """A pydantic field that reads ``exp:56.3ns``, and writes itself so that it can be read again."""
 LawTexts = Annotated[tuple[LawText, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
@@ -70,7 +77,7 @@ NO_THINK = Law(kind="const", mean=0)
 class Parameters(Section):
     """What all loads can be told."""
 
-    cpus: Cpus = 8
+    cpus: Cpus = 4
     """How many CPUs take part, one thread each."""
     spread: Spread = "compact"
     """Which: `compact` cores node after node, `node` all hardware threads of a node first, `scatter`."""
@@ -164,7 +171,7 @@ class KmallocBurstParameters(Parameters):
 class KmallocRemoteFreeParameters(Parameters):
     """Producers allocate, consumers free."""
 
-    cpus: Annotated[int, Field(ge=2, le=1 << 20, multiple_of=2)] = 8
+    cpus: Annotated[int, AfterValidator(_even), Field(ge=2, le=1 << 20)] = 4
     """Half of them produce, half consume."""
     size: SizeText = 64
     slots: Annotated[int, Field(ge=1, le=1 << 16)] = 32

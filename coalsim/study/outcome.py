@@ -207,8 +207,7 @@ def _check(system: System, locks: list[LockEntry], elapsed: Time) -> None:
 def was_used(manager: MemoryManager) -> bool:
     """Whether the load asked for memory at all."""
     objects = any(own.allocs or own.frees for cache in manager.objects.caches for own in cache.counts)
-    lists = any(mine.allocs or mine.frees for own in manager.pages.own for mine in own.lists.values())
-    return objects or lists or any(zone.single_takes or zone.single_gives for zone in manager.zones)
+    return objects or any(own.allocs or own.frees for own in manager.pages.own)
 
 
 def memory(manager: MemoryManager) -> Memory:
@@ -241,17 +240,19 @@ def memory(manager: MemoryManager) -> Memory:
         "remote_frees": {
             "objects": sum(own.frees for _, own in counts),
             "objects_remote": sum(own.remote_frees for _, own in counts),
-            "pages": sum(mine.frees for own in pages.own for mine in own.lists.values()),
+            "pages": sum(own.frees for own in pages.own),
             "pages_remote": sum(own.remote_frees for own in pages.own),
         },
     }
 
 
 def _fragmentation(counts: list[tuple[ObjectCache, OwnCounts]]) -> Fragmentation:
-    allocated = sum(own.allocs * cache.size for cache, own in counts)
+    allocated = sum((own.allocs - own.failures) * cache.size for cache, own in counts)
     if not allocated:
         return {}
-    return {"objects": {"requested": sum(own.requested for _, own in counts), "allocated": allocated}}
+    # Objects under way at the end of the warm-up are counted as asked for and not as allocated.
+    requested = min(allocated, sum(own.requested for _, own in counts))
+    return {"objects": {"requested": requested, "allocated": allocated}}
 
 
 def _buddy_row(manager: MemoryManager, index: int) -> BuddyRow:
@@ -303,18 +304,17 @@ def _list_row(manager: MemoryManager, index: int) -> PageListRow | None:
     lists = [own.lists[index] for own in manager.pages.own if index in own.lists]
     if not any(mine.allocs or mine.frees for mine in lists):
         return None
-    allocs, refills = sum(mine.allocs for mine in lists), sum(mine.refills for mine in lists)
-    frees, drains = sum(mine.frees for mine in lists), sum(mine.drains for mine in lists)
+    allocs, frees = sum(mine.allocs for mine in lists), sum(mine.frees for mine in lists)
     return {
         "node": int(zone.node),
         "zone": zone.name,
         "allocs": allocs,
-        "alloc_hits": max(0, allocs - refills),
+        "alloc_hits": allocs - sum(mine.alloc_misses for mine in lists),
         "frees": frees,
-        "free_hits": max(0, frees - drains),
-        "refills": refills,
+        "free_hits": frees - sum(mine.free_misses for mine in lists),
+        "refills": sum(mine.refills for mine in lists),
         "refill_pages": sum(mine.refill_pages for mine in lists),
-        "drains": drains,
+        "drains": sum(mine.drains for mine in lists),
         "drain_pages": sum(mine.drain_pages for mine in lists),
     }
 
@@ -322,8 +322,8 @@ def _list_row(manager: MemoryManager, index: int) -> PageListRow | None:
 def _numa_rows(manager: MemoryManager) -> list[NumaRow]:
     rows: list[NumaRow] = []
     interleaves = manager.switches.placement == "interleave"
-    for node in range(1 + max(zone.node for zone in manager.pages.zones)):
-        every = manager.pages.own
+    every = manager.pages.own
+    for node in range(len(every[0].hits)):
         hits = sum(own.hits[node] for own in every)
         misses = sum(own.misses[node] for own in every)
         local = sum(own.hits[node] + own.misses[node] for own in every if own.node == node)

@@ -6,7 +6,7 @@ trace = "trace.perf.txt.gz"
 mode = "closed"
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -15,6 +15,8 @@ from coalsim.study.sections import Section, TimeText
 from coalsim.units import parse_size
 from coalsim.workloads.replay.load import Layer, Mode, Replay, ReplayPlan
 from coalsim.workloads.replay.placing import Placing
+from coalsim.workloads.replay.recorded_start import memory_needed, recorded_zones
+from coalsim.workloads.trace.snapshot import read_snapshot
 
 
 def _size(value: object) -> object:
@@ -23,6 +25,11 @@ def _size(value: object) -> object:
 
 class ReplayLoad(Section):
     """Parameters of a replay."""
+
+    default_profile: ClassVar[str] = "linux-6.18"
+    """Nearest to what today's traces were recorded on."""
+    paths: ClassVar[tuple[str, ...]] = ("trace", "snapshots")
+    """Keys that name files; in a study file they are relative to it."""
 
     trace: Annotated[str, Field(min_length=1)]
     """Text of perf script, ftrace or trace-cmd, plain or gzip."""
@@ -41,6 +48,17 @@ class ReplayLoad(Section):
     """Start from the recorded machine's free blocks and page lists."""
     max_input: Annotated[int, BeforeValidator(_size), Field(ge=1)] = DEFAULT_MAX_INPUT
     """Bytes to read at most, unpacked."""
+
+    def memory_needed(self, max_order: int) -> int:
+        """Bytes that the recorded zones need; 0 if the replay does not start from them.
+
+        Raises:
+            InputError: the snapshot cannot be read.
+        """
+        if not self.snapshots:
+            return 0
+        snapshot = read_snapshot(self.snapshots, self.max_input)
+        return memory_needed(recorded_zones(snapshot, self.snapshots), max_order)
 
     def build(self) -> Replay:
         """The load.

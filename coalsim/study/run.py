@@ -6,7 +6,7 @@ The end of the warm-up and of the run are barriers: what began before counts, wh
 begins at their time or later does not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import cast
@@ -14,18 +14,20 @@ from typing import cast
 from simpy.events import Event
 
 from coalsim.boot import System, SystemConfig
-from coalsim.errors import ConfigError, Problem
+from coalsim.errors import ConfigError, KernelBug, Problem
 from coalsim.locks.base import Lock, SpinLock
 from coalsim.locks.registry import find_lock, find_spinlock
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.histogram import Histogram
 from coalsim.observe.means import mean_document
+from coalsim.plugins import failure_in
 from coalsim.profiles.profile import load_profile
 from coalsim.study.document import find_study, read_document
 from coalsim.study.intervals import document_intervals
 from coalsim.study.loads import WORKLOADS
 from coalsim.study.outcome import TimeByCause, document
 from coalsim.study.overrides import Setting, with_settings
+from coalsim.study.replay_load import ReplayLoad
 from coalsim.study.spec import StudySpec, parse_spec
 from coalsim.topology.machine import Machine
 from coalsim.topology.presets import load_machine
@@ -51,6 +53,7 @@ def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
     Raises:
         ConfigError: every mistake, each at the place where the key was given.
     """
+    spec = _suited(spec, max_input)
     problems: list[Problem] = []
 
     def collected(make: Callable[[], object]) -> object:
@@ -88,6 +91,24 @@ def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
         tick_events=spec.engine.tick_events,
     )
     return Plan(spec=spec, config=config, load=lambda _: cast(Workload, build()))
+
+
+def _suited(spec: StudySpec, max_input: int | None) -> StudySpec:
+    """The study as its load needs it: a limit on what it reads, memory for the zones it begins with.
+
+    Raises:
+        ConfigError: the load cannot be warmed up, or what it begins with cannot be read.
+    """
+    load = spec.workload
+    if isinstance(load, ReplayLoad) and spec.run.warmup:
+        message, remedy = "a recording is replayed from its beginning", "leave it out"
+        raise ConfigError([spec.document.problem("run.warmup", message, remedy)])
+    if max_input is not None and "max_input" in type(load).model_fields.keys() - load.model_fields_set:
+        load = load.model_copy(update={"max_input": max_input})
+        spec = replace(spec, workload=load)
+    if isinstance(load, ReplayLoad) and (needed := load.memory_needed(spec.kernel.switches.max_order)):
+        spec = replace(spec, machine_changes={**spec.machine_changes, "memory": str(needed)})
+    return spec
 
 
 def _machine(spec: StudySpec, max_input: int | None) -> Machine:
@@ -129,13 +150,30 @@ def run_study(plan: Plan, watch: Watch | None = None) -> ResultDocument:
 
 
 def _run_once(plan: Plan, config: SystemConfig, number: int, watch: Watch | None) -> ResultDocument:
-    system = System(config)
-    load = plan.load(system)
-    load.start(system)
-    system.boot()
-    if watch is not None:
-        watch(system, number)
-    return measure(system, load, plan.spec.name, plan.spec.run.warmup, plan.spec.run.duration)
+    """One replication; what only shows here to be a mistake of the study is told with its place."""
+    try:
+        system = System(config)
+        load = plan.load(system)
+        load.start(system)
+        system.boot()
+        if watch is not None:
+            watch(system, number)
+        return measure(system, load, plan.spec.name, plan.spec.run.warmup, plan.spec.run.duration)
+    except ConfigError as error:
+        raise type(error)([plan.spec.located(problem) for problem in error.problems]) from None
+    except KernelBug:
+        raise
+    except Exception as error:
+        raise (_failure_of_users_lock(config, error) or error) from None
+
+
+def _failure_of_users_lock(config: SystemConfig, error: Exception) -> ConfigError | None:
+    """What a lock that somebody brought along did wrong; None if it was not one."""
+    modules = {config.lock.__module__: None, (config.load_lock or config.lock).__module__: None}
+    for module in modules:
+        if not module.startswith("coalsim."):
+            return failure_in(module, error, "kernel.lock")
+    return None
 
 
 def measure(system: System, load: Workload, study: str, warmup: Time, duration: Time) -> ResultDocument:
@@ -166,7 +204,18 @@ def measure(system: System, load: Workload, study: str, warmup: Time, duration: 
     extra = load.results()
     result = document(system, study, load.headline, begin, system.env._now, before, after, extra)
     result["host_s"] = host
+    if warnings := [*_warnings(system, result)]:
+        result["warnings"] = [*result.get("warnings", []), *warnings]
     return result
+
+
+def _warnings(system: System, result: ResultDocument) -> Iterator[str]:
+    """What makes a run's numbers mean less than they seem to; one sentence each."""
+    failed = sum(meter.failed for meters in system.meter.phases.values() for meter in meters)
+    if failed:
+        yield f"{failed} allocations failed: no memory was left for them, or none in one piece so large"
+    elif not result["throughput"]["ops"]:
+        yield "no operation ended in the time that was measured: the run is too short for its load"
 
 
 def open_study(

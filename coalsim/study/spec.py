@@ -15,18 +15,21 @@ that its workload accepts.  Whether machine and lock exist is said when they are
 built, with `StudySpec.asked` for the place.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from coalsim.errors import ConfigError, Problem
-from coalsim.plugins import Asked, require_trust
+from coalsim.plugins import Asked, names_file, require_trust
 from coalsim.profiles import DEFAULT_PROFILE, KernelProfile, load_profile
 from coalsim.study.document import Document, show
 from coalsim.study.sections import EngineSection, RunSection, StudySection, explained
+from coalsim.topology.presets import preset_names
 
 DEFAULT_MACHINE = "coal"
 SECTIONS = ("study", "machine", "kernel", "workload", "engine", "run")
@@ -75,6 +78,7 @@ class StudySpec:
             "kernel": {
                 "profile": self.kernel.name,
                 **self.kernel.switches_as_text(),
+                **self._lock_by_path(),
                 "cost": {key: f"{cost.value} {cost.unit}" for key, cost in self.kernel.parameters()},
             },
             "workload": {"kind": self.workload_kind, **self.workload.model_dump(mode="json")},
@@ -82,13 +86,17 @@ class StudySpec:
             "run": self.run.model_dump(),
         }
 
+    def _lock_by_path(self) -> dict[str, str]:
+        """The lock's file, if it is named by one, as it is found from where we are."""
+        lock = self.kernel.switches.lock
+        return {"lock": self.document.path("kernel.lock", lock)} if names_file(lock) else {}
+
 
 def parse_spec(
     document: Document,
     *,
     workloads: Mapping[str, type[BaseModel]],
     trust: bool = False,
-    default_profile: str = DEFAULT_PROFILE,
 ) -> StudySpec:
     """Check a study.
 
@@ -96,7 +104,6 @@ def parse_spec(
         document: the study with its settings.
         workloads: the parameter model of each kind of workload.
         trust: whether the study file may name classes by file or module.
-        default_profile: the kernel where the study names none.
 
     Raises:
         ConfigError: all mistakes.
@@ -105,7 +112,7 @@ def parse_spec(
     reader.refuse_unknown("", document.raw, SECTIONS)
     study = reader.section("study", StudySection)
     machine, changes = reader.machine()
-    kernel = reader.kernel(default_profile)
+    kernel = reader.kernel(reader.default_profile(workloads))
     kind, workload = reader.workload(workloads)
     engine = reader.section("engine", EngineSection)
     run = reader.section("run", RunSection)
@@ -113,7 +120,7 @@ def parse_spec(
     if reader.problems or not (study and kernel and workload and engine and run):
         raise ConfigError(reader.problems)
     return StudySpec(
-        name=study.name,
+        name=study.name or Path(document.where).stem or kind,
         title=study.title,
         question=study.question,
         machine=machine,
@@ -181,7 +188,7 @@ class _Reader:
         """The machine's name, and the keys of it to change."""
         raw = self.document.raw.get("machine", DEFAULT_MACHINE)
         if isinstance(raw, str):
-            return raw, {}
+            return self.machine_by_path("machine", raw), {}
         if not isinstance(raw, dict):
             self.refuse("machine", "neither a name nor a table", 'write machine = "coal"', raw)
             return DEFAULT_MACHINE, {}
@@ -189,7 +196,19 @@ class _Reader:
         if not isinstance(name, str):
             self.refuse("machine.name", "not a name", 'write name = "coal"', name)
         changes = dict(_flattened({key: item for key, item in raw.items() if key != "name"}))
-        return str(name), changes
+        return self.machine_by_path("machine.name", str(name)), changes
+
+    def machine_by_path(self, key: str, name: str) -> str:
+        """A machine's name; if it is a file beside the study, its path from where we are."""
+        path = self.document.path(key, name)
+        return path if name not in preset_names() and os.path.exists(path) else name
+
+    def default_profile(self, workloads: Mapping[str, type[BaseModel]]) -> str:
+        """The kernel where the study names none: the one that its workload suits."""
+        raw = self.document.raw.get("workload")
+        kind = raw.get("kind") if isinstance(raw, dict) else None
+        model = workloads.get(kind) if isinstance(kind, str) else None
+        return str(getattr(model, "default_profile", DEFAULT_PROFILE))
 
     def kernel(self, default_profile: str) -> KernelProfile | None:
         """The kernel's profile with the switches and costs that the study changes."""
@@ -220,6 +239,9 @@ class _Reader:
             self.refuse("workload.kind", message, _did_you_mean(show(kind), tuple(workloads)), kind or "")
             return "", None
         parameters = {key: item for key, item in raw.items() if key != "kind"}
+        for key in getattr(workloads[kind], "paths", ()):
+            if isinstance(path := parameters.get(key), str):
+                parameters[key] = self.document.path(f"workload.{key}", path)
         return kind, self.model("workload", parameters, workloads[kind])
 
     def trust(self, trust: bool) -> None:

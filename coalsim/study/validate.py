@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from coalsim.errors import ConfigError, Problem
 from coalsim.observe.document import ResultDocument
 from coalsim.study.curves import Curve, load_curve
+from coalsim.study.document import show
 from coalsim.study.overrides import Setting
 from coalsim.study.run import open_study, run_study
 
@@ -50,10 +51,11 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A validation carried out."""
+    """A validation carried out; `settings` are its own with those that were laid over them."""
 
     name: str
     validation: Validation
+    settings: tuple[tuple[str, str], ...]
     curve: Curve
     points: tuple[Point, ...]
     machine: str
@@ -167,8 +169,15 @@ def validate(
                 calibrated=x in validation.calibrated,
             )
         )
+    asked = {setting.key: show(setting.value) for setting in settings}
     return Verdict(
-        name=name, validation=validation, curve=curve, points=tuple(found), machine=machine, profile=profile
+        name=name,
+        validation=validation,
+        settings=tuple({**dict(validation.settings), **asked}.items()),
+        curve=curve,
+        points=tuple(found),
+        machine=machine,
+        profile=profile,
     )
 
 

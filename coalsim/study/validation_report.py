@@ -27,27 +27,38 @@ def as_text(verdict: Verdict, style: Style) -> str:
                 str(point.x),
                 f"{point.measured:,.2f}",
                 f"{point.predicted:,.2f}",
-                f"{100 * point.error:+.1f}",
+                f"{100 * point.error:+z.1f}",
                 "calibrated" if point.calibrated else "",
             )
             for point in verdict.points
         ),
     )
-    predicted = sum(not point.calibrated for point in verdict.points)
     lines = [
         f"# coalsim {__version__} validation {verdict.name}: {curve.title}, {curve.unit}",
         f"measured:  {curve.machine}",
         f"           {curve.source} [{curve.status}]",
         f"predicted: machine {verdict.machine}, profile {verdict.profile}, "
-        + ", ".join(f"{key}={value}" for key, value in verdict.validation.settings if key != "machine.name"),
+        + ", ".join(
+            f"{key}={value}" for key, value in verdict.settings if key not in ("machine", "machine.name")
+        ),
         *(f"rule:      {rule}" for rule in verdict.validation.rules),
         "",
         render(table, style),
-        "",
-        f"mean error {100 * verdict.mean_error:.1f} %, worst {100 * verdict.worst_error:.1f} %, "
-        f"over the {predicted} points that calibrated nothing",
+        _errors(verdict),
     ]
     return "\n".join(lines)
+
+
+def _errors(verdict: Verdict) -> str:
+    """How far the predictions are off, in one line."""
+    predicted = sum(not point.calibrated for point in verdict.points)
+    if not predicted:
+        return "every point printed calibrated a parameter: nothing was predicted"
+    over = "the point" if predicted == 1 else f"the {predicted} points"
+    return (
+        f"mean error {100 * verdict.mean_error:.1f} %, worst {100 * verdict.worst_error:.1f} %, "
+        f"over {over} that calibrated nothing"
+    )
 
 
 def as_document(verdict: Verdict) -> dict[str, object]:
@@ -64,7 +75,7 @@ def as_document(verdict: Verdict) -> dict[str, object]:
         "measured_on": curve.machine,
         "machine": verdict.machine,
         "profile": verdict.profile,
-        "settings": dict(verdict.validation.settings),
+        "settings": dict(verdict.settings),
         "rules": list(verdict.validation.rules),
         "mean_error": verdict.mean_error,
         "worst_error": verdict.worst_error,

@@ -53,6 +53,10 @@ class Memory(Protocol):
     Failure is a value: address 0, frame -1.
     """
 
+    @property
+    def max_order(self) -> int:
+        """The largest block of pages is 2**max_order of them."""
+
     def kmalloc(self, cpu: Cpu, size: int, site: str) -> Op[int]:
         """The address of `size` bytes, or 0."""
 

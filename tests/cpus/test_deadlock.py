@@ -56,7 +56,12 @@ def test_a_circle_names_everybody_on_it_and_nobody_else() -> None:
     agents = waiters(a="b", b="ec", c="d", d="b")
     with pytest.raises(DeadlockError) as caught:
         check_for_deadlock(agents["a"])
-    assert str(caught.value) == "deadlock: b waits for e and c; c waits for d; d waits for b"
+    assert str(caught.value).splitlines() == [
+        "deadlock, a circle of waits:",
+        "  b waits for e and c",
+        "  c waits for d",
+        "  d waits for b",
+    ]
 
 
 def test_one_may_wait_for_oneself() -> None:
@@ -66,10 +71,10 @@ def test_one_may_wait_for_oneself() -> None:
         check_for_deadlock(agents["a"])
 
 
-def test_the_stuck_report_has_a_sentence_for_each_that_waits() -> None:
-    """Those that do not wait are left out."""
-    agents = waiters(a="b", c="a")
-    assert report_stuck(list(agents.values())) == "a waits for b; c waits for a"
+def test_the_stuck_report_has_a_line_for_each_thing_that_is_waited_for() -> None:
+    """Those that do not wait are left out; those that wait for the same share a line."""
+    agents = waiters(a="b", c="a", d="b")
+    assert report_stuck(list(agents.values())) == ["a, d wait for b", "c waits for a"]
 
 
 # -- in a machine -------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from io import StringIO
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coalsim.observe import numbers
 from coalsim.observe.tables import Style, Table, columns, render
 
 TABLE = Table(
@@ -110,3 +111,9 @@ def test_on_a_real_terminal_rich_draws_and_in_a_pipe_it_is_not_even_imported() -
     assert "\x1b[1mname" in drawn
     assert "───" in drawn
     assert drawn.endswith("True")
+
+
+def test_a_share_that_rounds_to_nothing_has_no_sign() -> None:
+    """-0.0 would make people look for what was lost."""
+    assert numbers.share(-1, 100_000) == "0.0"
+    assert numbers.share(-1, 100) == "-1.0"

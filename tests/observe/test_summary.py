@@ -39,7 +39,7 @@ def test_locks_come_with_the_most_waiting_first_and_unused_ones_not_at_all(docum
     at = next(n for n, line in enumerate(lines) if line.startswith("lock "))
 
     assert " ".join(lines[at].split()) == (
-        "lock type acquired contended cont% wait-total-us wait-avg-ns wait-max-ns "
+        "lock type acquired contended cont% wait-total-us line-total-us wait-avg-ns wait-max-ns "
         "hold-avg-ns hold-max-ns bounces"
     )
     assert [line.split()[0] for line in lines[at + 1 : at + 6]] == [
@@ -50,7 +50,7 @@ def test_locks_come_with_the_most_waiting_first_and_unused_ones_not_at_all(docum
         "slab:dentry",
     ]
     assert " ".join(lines[at + 3].split()) == (
-        "zone_lock spinlock 48213 3120 6.5 7410.88 2375.3 44140.2 189.2 21650.0 31877"
+        "zone_lock spinlock 48213 3120 6.5 7410.88 - 2375.3 44140.2 189.2 21650.0 31877"
     )
     assert lines[at + 6] == ""
 
@@ -105,3 +105,24 @@ def test_names_from_a_trace_are_harmless_and_an_ascii_terminal_gets_ascii(docume
     assert "\x1b" not in text
     assert "evilstudy on coal" in text
     assert "z\\xf6ne" in text
+
+
+def test_the_latency_of_one_phase_is_not_printed_as_that_of_all_operations(document: ResultDocument) -> None:
+    """It stands in the line of its phase only."""
+    phase = next(iter(document["phases"].values()))
+    document["latency_ns"] = phase["latency_ns"]
+    line = summary(document).splitlines()[1]
+    assert line.startswith("all operations: ")
+    assert "latency" not in line
+
+
+def test_a_lock_that_is_paid_for_at_its_cache_line_does_not_look_cheap(document: ResultDocument) -> None:
+    """Nobody waits for a lock whose line is the bottleneck: whoever gets the line finds it free."""
+    for causes in document["time"].values():
+        causes["line:slab:dentry"] = 40_000_000_000
+        causes["line:mmap_lock"] = 1_000_000
+    lines = summary(document).splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("lock "))
+    first, *rest = (line.split() for line in lines[at + 1 : at + 6])
+    assert (first[0], first[6]) == ("slab:dentry", "320000.00"), "all 8 CPUs"
+    assert [row[6] for row in rest if row[0] == "mmap_lock"] == ["8.00", "-"], "one word, two rows"

@@ -67,7 +67,6 @@ def test_costs_in_cycles_follow_the_clock_and_the_others_do_not(profile: KernelP
                 "pcp_orders",
                 "pcp_free_scale",
                 "pcp_lock",
-                "pcp_remote_drain",
             },
         ),
         ("linux-6.0", "linux-6.7", {"pcp_high_rule", "pcp_alloc_scale", "pcp_free_scale", "pcp_irqs_off"}),

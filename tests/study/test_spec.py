@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +23,14 @@ class LoopParameters(BaseModel):
     cpus: int = Field(default=4, ge=1)
     think: TimeText = 100 * NS
     order: Literal["fifo", "random"] = "fifo"
+
+
+class RecordedLoad(BaseModel):
+    """A load with a kernel that suits it, and a file."""
+
+    default_profile: ClassVar[str] = "linux-6.18"
+    paths: ClassVar[tuple[str, ...]] = ("trace",)
+    trace: str = ""
 
 
 WORKLOADS: dict[str, type[BaseModel]] = {"lock_loop": LoopParameters}
@@ -113,10 +121,11 @@ def test_settings_go_over_the_file(study: Path) -> None:
 
 
 def test_an_empty_study_needs_only_a_workload() -> None:
-    """Machine and kernel have defaults; a caller can choose the kernel's."""
-    document = Document(raw={"workload": {"kind": "lock_loop"}})
-    spec = parse_spec(document, workloads=WORKLOADS, default_profile="linux-6.18")
-    assert (spec.machine, spec.kernel.name, spec.run.seed) == ("coal", "linux-6.18", 1)
+    """Machine and kernel have defaults, the name is the load's; a load can have a kernel that suits it."""
+    for kind, kernel in (("lock_loop", "coal"), ("recorded", "linux-6.18")):
+        document = Document(raw={"workload": {"kind": kind}})
+        spec = parse_spec(document, workloads={**WORKLOADS, "recorded": RecordedLoad})
+        assert (spec.name, spec.machine, spec.kernel.name, spec.run.seed) == (kind, "coal", kernel, 1)
 
 
 def test_the_resolved_configuration_is_a_study_that_asks_the_same(study: Path, tmp_path: Path) -> None:
@@ -263,3 +272,30 @@ def test_a_study_is_found_by_name_or_path(tmp_path: Path) -> None:
         assert path.is_file()
     with pytest.raises(ConfigError, match="no such study"):
         find_study("no_such_study_at_all")
+
+
+def test_paths_in_a_study_file_are_relative_to_it_and_those_of_options_to_where_we_are(
+    tmp_path: Path,
+) -> None:
+    """The same for machine, lock and the files of a load; a preset's name stays a name."""
+    (tmp_path / "mine.toml").touch()
+    file = tmp_path / "study.toml"
+    file.write_text(
+        'machine = "mine.toml"\n[kernel]\nlock = "./own.py:Own"\n'
+        '[workload]\nkind = "recorded"\ntrace = "t.txt"\n'
+    )
+    loads = {"recorded": RecordedLoad}
+    spec = parse_spec(read_document(file), workloads=loads, trust=True)
+    assert spec.name == "study"
+    assert spec.machine == str(tmp_path / "mine.toml")
+    assert spec.workload.model_dump() == {"trace": str(tmp_path / "t.txt")}
+    kernel = spec.resolved()["kernel"]
+    assert isinstance(kernel, dict)
+    assert Path(kernel["lock"].removesuffix(":Own")) == tmp_path / "own.py"
+
+    asked = ("machine=coal", "kernel.lock=./own.py:Own", "workload.trace=t.txt")
+    spec = parse_spec(with_settings(read_document(file), parse_settings(asked)), workloads=loads)
+    assert (spec.machine, spec.workload.model_dump()) == ("coal", {"trace": "t.txt"})
+    kernel = spec.resolved()["kernel"]
+    assert isinstance(kernel, dict)
+    assert kernel["lock"] == "./own.py:Own"

@@ -36,8 +36,10 @@ class OwnCounts:
 
     __slots__ = (
         "alloc_hits",
+        "contended",
         "depot_allocs",
         "depot_frees",
+        "failures",
         "free_hits",
         "remote_frees",
         "requested",
@@ -54,7 +56,9 @@ class OwnCounts:
         self.alloc_hits = self.depot_allocs = self.slab_allocs = 0
         self.free_hits = self.depot_frees = self.slab_frees = 0
         self.remote_frees = 0  # of objects that another processor allocated
-        self.requested = 0  # bytes asked for, over all allocations
+        self.contended = 0  # visits to the depot that waited for its lock
+        self.failures = 0  # calls that got no object
+        self.requested = 0  # bytes asked for, by calls that got an object
 
     @property
     def allocs(self) -> int:
@@ -123,6 +127,9 @@ class ObjectCache(Protocol):
 
     def drain_shared(self, cpu: Cpu, site: str) -> Op[None]:
         """Give back what all processors share: depots, empty slabs."""
+
+    def reset_counters(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
 
     def statistics(self) -> SlabStatistics:
         """A line of slabinfo."""

@@ -1,9 +1,7 @@
 """Size classes of kmalloc: which cache serves how many bytes.
 
-    coal    powers of two, 16 to 2,048
-    linux   8 to 8,192: powers of two, and 96 and 192 between them
-
-A request larger than the largest class is served in whole pages by the frame allocator.
+The sizes themselves are a switch of the kernel profile.  A request larger than the
+largest class is served in whole pages by the frame allocator.
 
 Invariant: `class_of(size)` is the smallest class that holds `size` bytes.
 Nothing here waits or costs time.
@@ -12,7 +10,7 @@ Source: Linux mm/slab_common.c (`kmalloc_info`, `setup_kmalloc_cache_index_table
 
 from bisect import bisect_left
 
-from coalsim.errors import ConfigError, Problem
+from coalsim.errors import ConfigError
 
 
 class SizeClasses:
@@ -47,21 +45,3 @@ class SizeClasses:
             if candidate % align == 0:
                 return candidate
         return None
-
-
-CLASSES: dict[str, SizeClasses] = {
-    "coal": SizeClasses(tuple(1 << bits for bits in range(4, 12))),
-    "linux": SizeClasses((8, 16, 32, 64, 96, 128, 192, *(1 << bits for bits in range(8, 14)))),
-}
-
-
-def size_classes(name: str) -> SizeClasses:
-    """The table of that name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if name not in CLASSES:
-        remedy = f"use one of {', '.join(CLASSES)}"
-        raise ConfigError([Problem(key="size classes", value=name, message="are not known", remedy=remedy)])
-    return CLASSES[name]

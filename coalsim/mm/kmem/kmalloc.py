@@ -26,7 +26,7 @@ from coalsim.units import PAGE_SIZE, CpuId, Pfn, Time
 OBJECT_LINE = "object line"
 
 Holding = tuple["ObjectCache | None", CpuId, int]
-"""Cache (None: whole pages), who took it, and bytes asked for (of pages: the order)."""
+"""Cache (None: whole pages), who took it, and bytes asked for."""
 
 
 class Kmalloc:
@@ -78,7 +78,7 @@ class Kmalloc:
 
     def kmalloc_now(self, cpu: Cpu, size: int) -> int:
         """An address from the processor's own objects; 0: call `kmalloc`."""
-        if size > self._largest:
+        if not 0 < size <= self._largest:
             return 0
         cache = self._by_step[(size + 7) >> 3]
         address = cache.take_now(cpu, self._hit)
@@ -135,6 +135,8 @@ class Kmalloc:
         if address:
             cache.counts[cpu.id].requested += size
             self._held[address] = (cache, cpu.id, size)
+        else:
+            cache.counts[cpu.id].failures += 1
         return address
 
     def _large(self, cpu: Cpu, size: int, order: int, site: str) -> Op[int]:
@@ -204,6 +206,8 @@ class Kmalloc:
         if address:
             chosen.counts[cpu.id].requested += chosen.size
             self._held[address] = (chosen, cpu.id, chosen.size)
+        else:
+            chosen.counts[cpu.id].failures += 1
         return address
 
     def give_object(self, cpu: Cpu, cache: int, address: int, site: str) -> Op[None]:

@@ -29,13 +29,23 @@ from coalsim.units import NodeId, Time
 
 
 class _Store:
-    """A depot with its lock and the slabs behind it."""
+    """A depot with its lock and the slabs behind it; `irqs_off` says how the lock is taken."""
 
-    def __init__(self, depot: Depot, lock: SpinLock, slabs: SlabLayer) -> None:
+    def __init__(self, depot: Depot, lock: SpinLock, irqs_off: bool, slabs: SlabLayer) -> None:
         self.depot = depot
         self.lock = lock
+        self.section = lock.section if irqs_off else lock.interruptible_section
         self.slabs = slabs
-        self.retired: list[Magazine] = []  # of an old size, to be taken apart
+        self._retired: list[Magazine] = []
+
+    def retire(self, magazines: Sequence[Magazine]) -> None:
+        """Keep magazines of an old size, to be taken apart by the next processor that comes."""
+        self._retired += magazines
+
+    def take_retired(self) -> list[Magazine]:
+        """Those kept; under the lock."""
+        retired, self._retired = self._retired, []
+        return retired
 
 
 class MagazineCache:
@@ -65,7 +75,7 @@ class MagazineCache:
         self._own = [CpuCache() for _ in system.cpus]
         self.counts = [OwnCounts() for _ in system.cpus]
         costs = system.costs
-        self.resizes = 0
+        self._resizes = 0
         self._take_cost: Time = costs.magazine_lock + costs.magazine_pop
         self._give_cost: Time = costs.magazine_lock + costs.magazine_push
         self._exchange_cost: Time = costs.magazine_exchange
@@ -80,6 +90,7 @@ class MagazineCache:
                 _Store(
                     Depot(geometry.object_size, types),
                     system.make_lock("depot->lock", RANK_DEPOT, f"depot of {label}"),
+                    system.switches.depot_irqsave,
                     SlabLayer(system, name, geometry, directory, node),
                 )
             )
@@ -173,9 +184,7 @@ class MagazineCache:
 
         def body(_: Time) -> Time:
             depot = store.depot
-            if store.retired:
-                old.extend(store.retired)
-                store.retired.clear()
+            old.extend(store.take_retired())
             full = depot.take_full()
             if full is not None:
                 spent = own.load_full(full)
@@ -194,9 +203,7 @@ class MagazineCache:
         def body(_: Time) -> Time:
             nonlocal made
             depot = store.depot
-            if store.retired:
-                old.extend(store.retired)
-                store.retired.clear()
+            old.extend(store.take_retired())
             empty = depot.take_empty()
             if empty is None:
                 empty, made = depot.new_magazine(), True
@@ -214,15 +221,10 @@ class MagazineCache:
         """A section under the depot's lock; a wait for it is a failed try."""
         usage = store.lock.stat.usage(cpu.id, site)
         waits = usage.contentions
-        if self._system.switches.depot_irqsave:
-            yield from store.lock.section(cpu, body, self._system.costs.depot_section, site)
-        else:
-            yield from store.lock.acquire(cpu, site)
-            yield from cpu.sync()
-            cpu.charge(body(store.lock.granted_at), store.lock.hold_cause)
-            yield from store.lock.release(cpu)
+        yield from store.section(cpu, body, self._system.costs.depot_section, site)
         if usage.contentions > waits:
             store.depot.note_failed_try()
+            self.counts[cpu.id].contended += 1
 
     def _to_slabs(self, cpu: Cpu, objects: Sequence[int], site: str) -> Op[None]:
         """Give objects back to the slabs that they are of: magazines hold those of other nodes too."""
@@ -248,8 +250,8 @@ class MagazineCache:
         """The periodic look at contention: a contended depot steps to larger magazines."""
         for store in self._stores:
             rounds = store.depot.rounds
-            store.retired += store.depot.update()
-            self.resizes += store.depot.rounds != rounds
+            store.retire(store.depot.update())
+            self._resizes += store.depot.rounds != rounds
 
     # -- the end
 
@@ -262,14 +264,24 @@ class MagazineCache:
 
     def drain_shared(self, cpu: Cpu, site: str) -> Op[None]:
         """The depots' magazines go back to the slabs, empty slabs to the pages."""
-        yield from cpu.sync()
         for store in self._stores:
-            retired, store.retired = store.retired, []
-            for magazine in (*retired, *store.depot.unload()):
+            magazines = yield from self._unload(cpu, store, site)
+            for magazine in magazines:
                 if magazine.rounds:
                     yield from self._to_slabs(cpu, magazine.rounds, site)
         for store in self._stores:  # now that no depot can give back objects of another's slabs
             yield from store.slabs.drain_empty(cpu, site)
+
+    def _unload(self, cpu: Cpu, store: _Store, site: str) -> Op[list[Magazine]]:
+        """All magazines of a depot."""
+        magazines: list[Magazine] = []
+
+        def body(_: Time) -> Time:
+            magazines.extend((*store.take_retired(), *store.depot.unload()))
+            return self._system.costs.depot_section
+
+        yield from self._visit(cpu, store, body, site)
+        return magazines
 
     # -- statistics
 
@@ -279,9 +291,14 @@ class MagazineCache:
 
     def layer(self) -> LayerFacts:
         """Magazine size and depots."""
-        depots = [store.depot.statistics() for store in self._stores]
-        contended = sum(depot.failed_tries for depot in depots)
-        return LayerFacts(max(depot.rounds for depot in depots), contended, self.resizes)
+        contended = sum(counts.contended for counts in self.counts)
+        return LayerFacts(max(store.depot.rounds for store in self._stores), contended, self._resizes)
+
+    def reset_counters(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
+        self._resizes = 0
+        for counts in self.counts:
+            counts.reset()
 
     def validate(self) -> None:
         """Recount the slow way; at rest."""

@@ -5,7 +5,7 @@
 
 An object of another node's memory does not enter a sheaf; its free goes to its slab.
 The slabs are reached through the processor's SLUB layer (`slub_cache.py`), so filling
-and flushing cost what their steps cost there, beside the bulk path's own entry.
+and flushing cost what their steps cost there, with the fast path at the price of the bulk one.
 
 Locking: sheaves are private; each node's barn has a lock (class "barn->lock").
 Source: Linux mm/slub.c of 6.18; which step reaches what is told in `sheaf.py`.
@@ -13,7 +13,7 @@ Source: Linux mm/slub.c of 6.18; which step reaches what is told in `sheaf.py`.
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
-from coalsim.locks.base import Body, SpinLock
+from coalsim.locks.base import Body, Span
 from coalsim.mm.kmem.base import ALLOC, FREE, RANK_DEPOT, KmemSystem, LayerFacts, OwnCounts
 from coalsim.mm.kmem.geometry import SlabGeometry
 from coalsim.mm.kmem.magazine import Magazine
@@ -21,7 +21,7 @@ from coalsim.mm.kmem.sheaf import Barn, CpuSheaves, sheaf_capacity
 from coalsim.mm.kmem.slab import SlabDirectory, SlabStatistics
 from coalsim.mm.kmem.slub_cache import SlubObjects
 from coalsim.mm.phys.layout import pfn_of
-from coalsim.units import Time
+from coalsim.units import NodeId, Time
 
 
 class SheafCache:
@@ -43,7 +43,8 @@ class SheafCache:
         self.size = geometry.object_size
         self.counts = [OwnCounts() for _ in system.cpus]
         self._system = system
-        self._slabs = SlubObjects(system, name, geometry, directory)
+        bulk = system.costs.sheaf_bulk_per_object
+        self._slabs = SlubObjects(system, name, geometry, directory, bulk, bulk)
         self._capacity = sheaf_capacity(geometry.stride)
         self._own = [CpuSheaves(self._capacity) for _ in system.cpus]
         self._barns = [Barn(self._capacity) for _ in range(system.num_nodes)]
@@ -123,7 +124,6 @@ class SheafCache:
         costs = self._system.costs
         cpu.charge(costs.sheaf_bulk_fixed, ALLOC)
         while len(sheaf.rounds) < sheaf.capacity:
-            cpu.charge(costs.sheaf_bulk_per_object, ALLOC)
             address = yield from self._slabs.take(cpu, site)
             if not address:
                 break
@@ -204,18 +204,13 @@ class SheafCache:
         costs = self._system.costs
         cpu.charge(costs.sheaf_bulk_fixed, FREE)
         while sheaf.rounds:
-            cpu.charge(costs.sheaf_bulk_per_object, FREE)
             yield from self._slabs.give(cpu, sheaf.rounds.pop(), site)
 
-    def _visit(self, cpu: Cpu, body: Body, site: str) -> Op[None]:
-        lock: SpinLock = self._locks[cpu.node]
-        if self._system.switches.barn_irqsave:
-            yield from lock.section(cpu, body, self._system.costs.barn_section, site)
-        else:
-            yield from lock.acquire(cpu, site)
-            yield from cpu.sync()
-            cpu.charge(body(lock.granted_at), lock.hold_cause)
-            yield from lock.release(cpu)
+    def _visit(self, cpu: Cpu, body: Body, site: str, node: NodeId | None = None) -> Op[Span]:
+        """A section under the lock of a node's barn, the processor's own if none is named."""
+        lock = self._locks[cpu.node if node is None else node]
+        section = lock.section if self._system.switches.barn_irqsave else lock.interruptible_section
+        return section(cpu, body, self._system.costs.barn_section, site)
 
     # -- the end
 
@@ -228,9 +223,15 @@ class SheafCache:
 
     def drain_shared(self, cpu: Cpu, site: str) -> Op[None]:
         """The barns' sheaves go back to the slabs, empty slabs to the pages."""
-        yield from cpu.sync()
-        for barn in self._barns:
-            for sheaf in barn.unload():
+        for node, barn in enumerate(self._barns):
+            sheaves: list[Magazine] = []
+
+            def body(_: Time, barn: Barn = barn, sheaves: list[Magazine] = sheaves) -> Time:
+                sheaves.extend(barn.unload())
+                return self._system.costs.barn_section
+
+            yield from self._visit(cpu, body, site, NodeId(node))
+            for sheaf in sheaves:
                 yield from self._flush(cpu, sheaf, site)
         yield from self._slabs.drain_cpu(cpu, site)
         yield from self._slabs.drain_shared(cpu, site)
@@ -245,6 +246,11 @@ class SheafCache:
         """Sheaves keep their size."""
         contended = sum(lock.stat.row().contentions for lock in self._locks)
         return LayerFacts(self._capacity, contended, 0)
+
+    def reset_counters(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
+        for counts in self.counts:
+            counts.reset()
 
     def validate(self) -> None:
         """Recount the slow way."""

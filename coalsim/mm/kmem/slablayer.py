@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
-from coalsim.locks.base import Body
 from coalsim.mm.kmem.base import ALLOC, FREE, RANK_SLABS, KmemSystem
 from coalsim.mm.kmem.geometry import SlabGeometry
 from coalsim.mm.kmem.slab import Slab, SlabDirectory, SlabLists, slab_at
@@ -32,7 +31,7 @@ class SlabLayer:
         name: of the cache.
         geometry: its cut.
         directory: frame to slab, shared by all caches.
-        node: pages come from this node only; None: from where placement says.
+        node: pages come from this node while it has any; None: from where placement says.
     """
 
     def __init__(
@@ -48,16 +47,8 @@ class SlabLayer:
         self._directory = directory
         self._node = node
         self.lists = SlabLists(name, geometry, directory, node or 0, KEEP_EMPTY)
-        self.lock = system.make_lock("kmem_cache->lock", RANK_SLABS, f"slabs of {name}")
-
-    def _section(self, cpu: Cpu, body: Body, longest: Time, site: str) -> Op[None]:
-        if self._system.switches.slab_irqsave:
-            yield from self.lock.section(cpu, body, longest, site)
-        else:
-            yield from self.lock.acquire(cpu, site)
-            yield from cpu.sync()
-            cpu.charge(body(self.lock.granted_at), self.lock.hold_cause)
-            yield from self.lock.release(cpu)
+        lock = system.make_lock("kmem_cache->lock", RANK_SLABS, f"slabs of {name}")
+        self._section = lock.section if system.switches.slab_irqsave else lock.interruptible_section
 
     def take(self, cpu: Cpu, count: int, site: str) -> Op[list[int]]:
         """Up to `count` objects; fewer if memory is short."""

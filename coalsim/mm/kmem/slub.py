@@ -26,13 +26,14 @@ directory knows each page of each slab.
 Locking: FAST and FREE_FAST are private to the CPU; CURRENT slabs' and partial slabs'
 own freelists are shared by cmpxchg; the node's list lock guards ON_NODE.  Nothing here
 waits or charges time.
-Source: Linux mm/slub.c of 6.1 to 6.17 (`___slab_alloc`, `get_partial_node`,
+Source: Linux mm/slub.c of 3.5 to 6.17 (`___slab_alloc`, `get_partial_node`,
 `__slab_free`, `put_cpu_partial`, `__put_partials`, `set_cpu_partial`,
 `calculate_sizes`).  Simplified: a CPU asks no other node's list before it grows.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Literal
 
 from coalsim.errors import BadFree, ForeignFree
 from coalsim.mm.kmem.geometry import SlabGeometry
@@ -46,6 +47,10 @@ CURRENT, ON_CPU, ON_NODE, LOOSE = range(4)
 NO_CPU = -1
 
 
+PartialLimit = Literal["objects", "slabs"]
+"""What limits a CPU's partial slabs: free objects as they were when the slabs came (3.2), slabs (5.16)."""
+
+
 def cpu_partial_slabs(geometry: SlabGeometry) -> int:
     """How many partial slabs a CPU keeps: enough for a number of objects that falls with their size.
 
@@ -56,6 +61,12 @@ def cpu_partial_slabs(geometry: SlabGeometry) -> int:
     return -(-objects * 2 // geometry.objects)
 
 
+def cpu_partial_objects(geometry: SlabGeometry) -> int:
+    """How many free objects a CPU's partial slabs have before they spill (up to 5.15)."""
+    size = geometry.stride
+    return 2 if size >= PAGE_SIZE else 6 if size >= 1024 else 13 if size >= 256 else 30
+
+
 def min_partial_slabs(geometry: SlabGeometry) -> int:
     """How many partial slabs a node keeps before it gives empty ones back: 5 to 10."""
     return min(max((geometry.stride.bit_length() - 1) // 2, 5), 10)
@@ -64,10 +75,11 @@ def min_partial_slabs(geometry: SlabGeometry) -> int:
 class SlubSlab(ObjectRun):
     """A slab with its own freelist of addresses; `_out` marks what users hold."""
 
-    __slots__ = ("freelist", "owner", "place")
+    __slots__ = ("freelist", "made_by", "owner", "place")
 
-    def __init__(self, cache: str, geometry: SlabGeometry, pfn: int, node: int) -> None:
+    def __init__(self, cache: str, geometry: SlabGeometry, pfn: int, node: int, made_by: int) -> None:
         super().__init__(cache, geometry, pfn, node)
+        self.made_by = made_by  # the CPU that wrote its descriptor first
         end = self.base + geometry.objects * geometry.stride
         # The end of the list is the next object handed out.
         self.freelist = list(range(self.base, end, geometry.stride))[::-1]
@@ -89,7 +101,7 @@ class SlubSlab(ObjectRun):
 class SlubCpu:
     """One CPU's part of a cache."""
 
-    __slots__ = ("cpu", "freelist", "node", "partial", "slab")
+    __slots__ = ("cpu", "freelist", "kept", "node", "partial", "slab")
 
     def __init__(self, cpu: int, node: int) -> None:
         self.cpu = cpu
@@ -97,6 +109,23 @@ class SlubCpu:
         self.slab: SlubSlab | None = None
         self.freelist: list[int] = []  # objects of `slab`; the end is the next one
         self.partial: list[SlubSlab] = []  # the end is the next one
+        self.kept: list[int] = []  # for each of them: what counted towards the limit when it came
+
+    def keep(self, slab: SlubSlab, counts: int) -> None:
+        """Put a slab on the partial list."""
+        slab.place, slab.owner = ON_CPU, self.cpu
+        self.partial.append(slab)
+        self.kept.append(counts)
+
+    def take_kept(self) -> SlubSlab:
+        """Take the newest one off."""
+        self.kept.pop()
+        return self.partial.pop()
+
+    def take_all_kept(self) -> list[SlubSlab]:
+        """Take all of them off, the oldest first."""
+        taken, self.partial, self.kept = self.partial, [], []
+        return taken
 
 
 class SlubCache:
@@ -107,12 +136,14 @@ class SlubCache:
         geometry: its cut.
         directory: frame to slab, shared by all caches of the kernel.
         node_of_cpu: the node of each CPU.
+        limit: what limits a CPU's partial slabs.
     """
 
     __slots__ = (
         "_directory",
         "_nodes",
         "_slabs",
+        "by_objects",
         "cpu_partial",
         "cpus",
         "geometry",
@@ -121,11 +152,17 @@ class SlubCache:
     )
 
     def __init__(
-        self, name: str, geometry: SlabGeometry, directory: SlabDirectory, node_of_cpu: Sequence[int]
+        self,
+        name: str,
+        geometry: SlabGeometry,
+        directory: SlabDirectory,
+        node_of_cpu: Sequence[int],
+        limit: PartialLimit = "slabs",
     ) -> None:
         self.name = name
         self.geometry = geometry
-        self.cpu_partial = cpu_partial_slabs(geometry)
+        self.by_objects = limit == "objects"
+        self.cpu_partial = (cpu_partial_objects if self.by_objects else cpu_partial_slabs)(geometry)
         self.min_partial = min_partial_slabs(geometry)
         self.cpus = [SlubCpu(cpu, node) for cpu, node in enumerate(node_of_cpu)]
         self._directory = directory
@@ -183,7 +220,7 @@ class SlubCache:
 
     def add_slab(self, cpu: int, pfn: int, node: int) -> SlubSlab:
         """Cut a run of pages of a node into objects and make it the CPU's current slab."""
-        slab = SlubSlab(self.name, self.geometry, pfn, node)
+        slab = SlubSlab(self.name, self.geometry, pfn, node, cpu)
         self._slabs[pfn] = slab
         self._directory.update(dict.fromkeys(range(pfn, pfn + (1 << self.geometry.order)), slab))
         own = self.cpus[cpu]
@@ -201,8 +238,14 @@ class SlubCache:
             slab.freelist += own.freelist
             own.freelist = []
             emptied += self._to_nodes([slab])
-        chain, own.partial = own.partial, []
-        return emptied + self._to_nodes(chain)
+        return emptied + self._to_nodes(own.take_all_kept())
+
+    def spills(self, cpu: int) -> bool:
+        """The CPU's partial slabs make room for the next one."""
+        kept = self.cpus[cpu].kept
+        return bool(kept) and (
+            sum(kept) > self.cpu_partial if self.by_objects else len(kept) >= self.cpu_partial
+        )
 
     def shrink(self) -> list[SlubSlab]:
         """Give up the empty slabs of all nodes, also those that are kept; their pages go back."""
@@ -242,7 +285,8 @@ class SlubCache:
                 )
             else:
                 assert not own.freelist
-            assert len(own.partial) <= max(self.cpu_partial, self.cpu_partial // 2 + 1)
+            assert len(own.kept) == len(own.partial)
+            assert self.by_objects or len(own.partial) <= max(self.cpu_partial, self.cpu_partial // 2 + 1)
             for slab in own.partial:
                 assert slab.pfn not in seen
                 assert slab.owner == own.cpu
@@ -271,18 +315,25 @@ class SlubCache:
             return OWN_SLAB, 0
         self._leave(own)
         if own.partial:
-            self._enter(own, own.partial.pop())
+            self._enter(own, own.take_kept())
             return CPU_PARTIAL, 0
         partial = self._node(own.node)
         if not partial:
             return GROW, 0
-        self._enter(own, partial.popitem(last=False)[1])
-        extra = min(self.cpu_partial // 2 + 1, len(partial)) if self.cpu_partial else 0
-        for _ in range(extra):
+        first = partial.popitem(last=False)[1]
+        available = len(first.freelist) if self.by_objects else 0
+        self._enter(own, first)
+        moved = 1
+        while partial and self.cpu_partial and available <= self.cpu_partial // 2:
             slab = partial.popitem(last=False)[1]
-            slab.place, slab.owner = ON_CPU, own.cpu
-            own.partial.append(slab)
-        return NODE_PARTIAL, 1 + extra
+            available += self._counts(slab)
+            own.keep(slab, self._counts(slab))
+            moved += 1
+        return NODE_PARTIAL, moved
+
+    def _counts(self, slab: SlubSlab) -> int:
+        """What a slab counts towards the limit of a CPU's partial slabs."""
+        return len(slab.freelist) if self.by_objects else 1
 
     def _enter(self, own: SlubCpu, slab: SlubSlab) -> None:
         slab.place, slab.owner = CURRENT, own.cpu
@@ -300,11 +351,9 @@ class SlubCache:
         if not self.cpu_partial:
             return FREE_NODE, slab, self._to_nodes([slab])
         level, emptied = FREE_TO_CPU, []
-        if len(own.partial) >= self.cpu_partial:
-            chain, own.partial = own.partial, []
-            level, emptied = FREE_SPILL, self._to_nodes(chain)
-        slab.place, slab.owner = ON_CPU, own.cpu
-        own.partial.append(slab)
+        if self.spills(own.cpu):
+            level, emptied = FREE_SPILL, self._to_nodes(own.take_all_kept())
+        own.keep(slab, self._counts(slab))
         return level, slab, emptied
 
     def _to_nodes(self, slabs: Sequence[SlubSlab]) -> list[SlubSlab]:

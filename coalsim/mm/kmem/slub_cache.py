@@ -13,6 +13,7 @@ Source: Linux mm/slub.c; which step reaches what is told in `slub.py`.
 from coalsim.cpus.coherence import CacheLine
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
+from coalsim.locks.base import Body
 from coalsim.mm.kmem.base import ALLOC, FREE, RANK_SLABS, KmemSystem, LayerFacts, OwnCounts
 from coalsim.mm.kmem.geometry import SlabGeometry
 from coalsim.mm.kmem.slab import SlabDirectory, SlabStatistics, slab_at
@@ -21,14 +22,12 @@ from coalsim.mm.kmem.slub import (
     FAST,
     FREE_NODE,
     FREE_SPILL,
-    GROW,
     LOOSE,
-    NODE_PARTIAL,
     ON_NODE,
     SlubCache,
     SlubSlab,
 )
-from coalsim.units import Pfn, Time
+from coalsim.units import CpuId, NodeId, Pfn, Time
 
 SLAB_LINE = "line:slab descriptor"
 
@@ -41,12 +40,19 @@ class SlubObjects:
         name: of the cache.
         geometry: the cut of its slabs.
         directory: frame to slab, shared by all caches.
+        take_cost, give_cost: of the fast paths; None: as for single objects.
     """
 
     remote_touches = True  # a free writes the free pointer into the object
 
     def __init__(
-        self, system: KmemSystem, name: str, geometry: SlabGeometry, directory: SlabDirectory
+        self,
+        system: KmemSystem,
+        name: str,
+        geometry: SlabGeometry,
+        directory: SlabDirectory,
+        take_cost: Time | None = None,
+        give_cost: Time | None = None,
     ) -> None:
         self.name = name
         self.size = geometry.object_size
@@ -54,14 +60,15 @@ class SlubObjects:
         self._system = system
         self._directory = directory
         self._geometry = geometry
-        self.slub = SlubCache(name, geometry, directory, [cpu.node for cpu in system.cpus])
+        nodes = [cpu.node for cpu in system.cpus]
+        self.slub = SlubCache(name, geometry, directory, nodes, system.switches.slub_cpu_partial)
         self._locks = [
             system.make_lock("n->list_lock", RANK_SLABS, f"list_lock of {name} node {node}")
             for node in range(system.num_nodes)
         ]
         self._lines: dict[int, CacheLine] = {}  # descriptor line of a slab that others touched, by frame
-        self._take_cost: Time = system.costs.slub_alloc
-        self._give_cost: Time = system.costs.slub_free
+        self._take_cost: Time = system.costs.slub_alloc if take_cost is None else take_cost
+        self._give_cost: Time = system.costs.slub_free if give_cost is None else give_cost
 
     # -- the part that never waits
 
@@ -131,22 +138,22 @@ class SlubObjects:
         """An atomic exchange on a slab's descriptor."""
         line = self._lines.get(slab.pfn)
         if line is None:
-            line = self._lines[slab.pfn] = CacheLine(f"slab {slab.pfn:#x}")
+            line = self._lines[slab.pfn] = CacheLine("slab descriptor")
+            line.owner = CpuId(slab.made_by)
         cpu.charge(line.rmw(cpu) - cpu.clock, SLAB_LINE)
         yield from cpu.sync()
 
     def _take_from_node(self, cpu: Cpu, site: str) -> Op[int]:
-        costs, lock = self._system.costs, self._locks[cpu.node]
-        yield from cpu.irq_off()
-        yield from lock.acquire(cpu, site)
-        yield from cpu.sync()
-        found, level, moved = self.slub.alloc(cpu.id)
-        if level == NODE_PARTIAL:
-            cpu.charge(moved * costs.slub_node_partial, lock.hold_cause)
-        yield from lock.release(cpu)
-        yield from cpu.irq_on()
-        if level != GROW:
-            assert found is not None
+        costs = self._system.costs
+        found: int | None = None
+
+        def body(_: Time) -> Time:
+            nonlocal found
+            found, _, moved = self.slub.alloc(cpu.id)
+            return moved * costs.slub_node_partial
+
+        yield from self._under_list_lock(cpu, cpu.node, body, site)
+        if found is not None:
             return found
         pfn = yield from self._system.pages.alloc_owned(cpu, self._geometry.order, site)
         if pfn < 0:
@@ -154,8 +161,8 @@ class SlubObjects:
         cpu.charge(costs.slab_create_fixed + self._geometry.objects * costs.slab_create_per_object, ALLOC)
         yield from cpu.sync()
         own = self.slub.cpus[cpu.id]
-        if not own.freelist:
-            self.slub.add_slab(cpu.id, pfn, self._system.pages.zone_of(pfn).node)
+        assert not own.freelist, "only its own processor fills it"
+        self.slub.add_slab(cpu.id, pfn, self._system.pages.zone_of(pfn).node)
         found, level, _ = self.slub.alloc(cpu.id)
         assert found is not None
         assert level == FAST
@@ -168,7 +175,6 @@ class SlubObjects:
         if self._give_own(cpu, address, 0):
             return
         counts, costs = self.counts[cpu.id], self._system.costs
-        counts.depot_frees += 1
         slab = self._slab_of(address)
         cpu.charge(costs.slub_remote_free, FREE)
         yield from cpu.sync()
@@ -177,27 +183,40 @@ class SlubObjects:
             counts.slab_frees += 1
             emptied = yield from self._give_to_node(cpu, slab, address, site)
         else:
+            counts.depot_frees += 1
             emptied = list(self.slub.free(cpu.id, address)[2])
         yield from self._give_pages(cpu, emptied, site)
 
     def _needs_node(self, cpu: Cpu, slab: SlubSlab) -> bool:
         """The free will touch a list of partial slabs of a node."""
-        own = self.slub.cpus[cpu.id]
-        spills = slab.place == LOOSE and len(own.partial) >= self.slub.cpu_partial
+        spills = slab.place == LOOSE and self.slub.spills(cpu.id)
         empties = slab.place == ON_NODE and len(slab.freelist) + 1 == self._geometry.objects
         return spills or empties
 
     def _give_to_node(self, cpu: Cpu, slab: SlubSlab, address: int, site: str) -> Op[list[SlubSlab]]:
-        costs, lock = self._system.costs, self._locks[slab.node]
-        yield from cpu.irq_off()
-        yield from lock.acquire(cpu, site)
-        yield from cpu.sync()
-        level, _, emptied = self.slub.free(cpu.id, address)
-        moved = self.slub.cpu_partial if level == FREE_SPILL else 1 if level == FREE_NODE else 0
-        cpu.charge(moved * costs.slub_node_put, lock.hold_cause)
-        yield from lock.release(cpu)
-        yield from cpu.irq_on()
-        return list(emptied)
+        kept = self.slub.cpus[cpu.id].partial
+        # what spills is nearly always of one node
+        node = NodeId(kept[0].node if slab.place == LOOSE else slab.node)
+        emptied: list[SlubSlab] = []
+
+        def body(_: Time) -> Time:
+            spilled = len(kept)
+            level, _touched, slabs = self.slub.free(cpu.id, address)
+            emptied.extend(slabs)
+            moved = spilled if level == FREE_SPILL else 1 if level == FREE_NODE else 0
+            return moved * self._system.costs.slub_node_put
+
+        yield from self._under_list_lock(cpu, node, body, site)
+        return emptied
+
+    def _under_list_lock(self, cpu: Cpu, node: NodeId, body: Body, site: str) -> Op[None]:
+        """A section by events: slabs change without the lock, too, so it cannot be computed."""
+        lock, irqs_off = self._locks[node], self._system.switches.list_lock_irqsave
+        if irqs_off:
+            yield from cpu.irq_off()
+        yield from lock.interruptible_section(cpu, body, 0, site)
+        if irqs_off:
+            yield from cpu.irq_on()
 
     def _give_pages(self, cpu: Cpu, emptied: list[SlubSlab], site: str) -> Op[None]:
         for slab in emptied:
@@ -226,6 +245,11 @@ class SlubObjects:
     def layer(self) -> LayerFacts:
         """SLUB has no magazines."""
         return LayerFacts(0, 0, 0)
+
+    def reset_counters(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
+        for counts in self.counts:
+            counts.reset()
 
     def validate(self) -> None:
         """Recount the slow way."""

@@ -30,7 +30,7 @@ hold a few batches (PCPF_FREE_HIGH_BATCH); lists of zones far away do not expire
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from coalsim.mm.phys.pagelist_rules import SCALE_MAX, PageListRules
+from coalsim.mm.phys.pagelist_rules import PageListRules
 
 # How short of memory the zone is.  Plain ints: they are passed with every free.
 CALM = 0
@@ -212,7 +212,7 @@ class TuningPageList(PageList):
         self._alloc_factor = 0
         self._free_run = 0  # pages freed in a row, halved by every allocation
         self._larger_freed_last = False
-        self._most = rules.batch << SCALE_MAX
+        self._most = rules.batch << rules.scale_max
         self._tunes = rules.high_min < rules.high_max
         late = rules.generation == "linux-6.16"
         self._stream = rules.batch + (rules.high_min // 2 if late else 0)
@@ -233,7 +233,7 @@ class TuningPageList(PageList):
             self.high = min(self.high + batch, self.rules.high_max)
         if not order:
             most = max(self.high - self.count - self.batch, self.batch)
-            if batch <= most and self._alloc_factor < SCALE_MAX:
+            if batch <= most and self._alloc_factor < self.rules.scale_max:
                 self._alloc_factor += 1
             batch = min(batch, most)
         return _blocks(batch, order)

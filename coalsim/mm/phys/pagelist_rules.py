@@ -32,7 +32,7 @@ BATCH_CAP_BEFORE_4_19 = 128
 HIGH_MAX_FRACTION = 8
 """The lists of all CPUs together hold at most this fraction of the zone."""
 SCALE_MAX = 5
-"""Batches grow to at most 2^5 b (6.7 on)."""
+"""Batches grow to at most 2^5 b by default (6.7 on)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class PageListRules:
 
     `high_min` and `high_max` bound the pages on the list; only the generations from
     6.7 on tune between them, the others stay at `high_min`.  `cached_orders` are the
-    block sizes that the list keeps, ascending.
+    block sizes that the list keeps, ascending.  `scale_max` caps the doubling of batches, from 6.7 on.
     """
 
     generation: Generation
@@ -49,6 +49,7 @@ class PageListRules:
     high_min: int
     high_max: int
     cached_orders: tuple[int, ...] = (0,)
+    scale_max: int = SCALE_MAX
 
     def __post_init__(self) -> None:
         problems = [

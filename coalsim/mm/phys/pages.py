@@ -9,8 +9,9 @@ or answer that the waiting verb has to be called.  A block remembers who took it
 with which order, so that a wrong free is named and the first touch of a descriptor
 that another processor wrote costs a line transfer.
 
-What is not modelled: the watermark test reads a nearly constant line (a fixed cost),
-and the short interrupts-off stretch around the own list (some ten ns) delays no interrupt.
+Simplified: the watermark test passes over zones that are empty, not over those below a
+mark, and the line that it reads costs a fixed time.  Not modelled: the short
+interrupts-off stretch around the own list (some ten ns) delays no interrupt.
 Locking: own lists are private (`look`); zones have their lock.
 Source: Linux mm/page_alloc.c (`rmqueue`, `free_unref_page`).
 """
@@ -21,12 +22,14 @@ from collections.abc import Sequence
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.errors import BadFree, DoubleFree, ForeignFree, InteriorFree
+from coalsim.mm.phys.own_pages import OwnPages
+from coalsim.mm.phys.page_prices import PagePrices
 from coalsim.mm.phys.pagelist import page_list
 from coalsim.mm.phys.placement import Placement
 from coalsim.mm.phys.zone import OwnList, Zone
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.switches import Switches
-from coalsim.units import NodeId, Pfn, Time
+from coalsim.units import NodeId, Pfn
 
 ALLOC = "page alloc"
 FREE = "page free"
@@ -34,31 +37,6 @@ DESCRIPTOR = "page descriptor"
 ORDER_SHIFT = 20  # a taken block is remembered as order << 20 | owned | cpu
 OWNED = 1 << ORDER_SHIFT - 1  # slabs or kmalloc have it: only they may free it
 CPU_MASK = OWNED - 1
-
-
-class OwnPages:
-    """What one processor has of the page allocator; private to it."""
-
-    __slots__ = ("foreign", "hits", "home", "lists", "misses", "node", "remote_frees", "turn")
-
-    def __init__(self, node: NodeId, home: Zone, home_list: OwnList, num_nodes: int) -> None:
-        self.node = node  # the processor's own
-        self.home = home  # the zone that it takes from first
-        self.lists: dict[int, OwnList] = {home.index: home_list}  # by zone index
-        self.turn = 0  # of an interleaving placement
-        # pages by node: taken where wanted; there, but wanted elsewhere; elsewhere, but wanted there
-        self.hits = [0] * num_nodes
-        self.misses = [0] * num_nodes
-        self.foreign = [0] * num_nodes
-        self.remote_frees = 0  # blocks freed that another processor took
-
-    def reset(self) -> None:
-        """Forget what was counted, at the end of the warm-up."""
-        for counts in (self.hits, self.misses, self.foreign):
-            counts[:] = [0] * len(counts)
-        self.remote_frees = 0
-        for mine in self.lists.values():
-            mine.reset()
 
 
 class PageAllocator:
@@ -86,40 +64,21 @@ class PageAllocator:
         self._local_only = switches.placement == "local"
         self._listed = frozenset(switches.pcp_orders)
         self._taken: dict[int, int] = {}  # first frame -> order and processor
-        num_nodes = 1 + max(zone.node for zone in zones)
+        num_nodes = 1 + max(*(zone.node for zone in zones), *(cpu.node for cpu in cpus))
         # zones of a node from the one to use first: the highest
         self._zones_of = [
             [zone for zone in reversed(self.zones) if zone.node == node] for node in range(num_nodes)
         ]
-        self._all_nodes = tuple(NodeId(node) for node in range(num_nodes))
-        self._costs = costs
-        irqs = costs.irq_save + costs.irq_restore if switches.pcp_irqs_off else 0
-        guard = irqs + (costs.pcp_lock if switches.pcp_lock == "spinlock" else 0)
-        self._entry: Time = costs.page_alloc_entry + costs.watermark_test + guard + costs.pcp_pop
-        self._free_entry: Time = costs.page_free_entry + guard + costs.pcp_push
-        self._prep = [
-            self._prep_cost(order, costs.page_prep_tail_warm) for order in range(switches.max_order + 1)
-        ]
-        self._prep_cold = [
-            self._prep_cost(order, costs.page_prep_tail_cold) for order in range(switches.max_order + 1)
-        ]
-        self._checks = [
-            costs.free_checks + ((1 << order) - 1) * costs.free_checks_tail
-            for order in range(switches.max_order + 1)
-        ]
-        self._hit_cost = [self._entry + prep for prep in self._prep]
-        self._hit_cost_cold = [self._entry + prep for prep in self._prep_cold]
+        self._costs = PagePrices(costs, switches)
         self.max_order = switches.max_order
         self._hz = switches.hz
         self.own = [self._new_own(cpu, num_nodes) for cpu in cpus]
         self.failures = 0  # requests that no zone could serve
 
-    def _prep_cost(self, order: int, tail: Time) -> Time:
-        return self._costs.page_prep + ((1 << order) - 1) * tail
-
     def _new_own(self, cpu: Cpu, num_nodes: int) -> OwnPages:
         nodes, _ = self._placement.nodes(cpu.node, 0)
-        home = next(zone for node in (cpu.node, *nodes) for zone in self._zones_of[node])
+        usable = (zone for node in (cpu.node, *nodes) for zone in self._zones_of[node])
+        home = next(usable, self.zones[-1])
         return OwnPages(cpu.node, home, OwnList(page_list(home.rules)), num_nodes)
 
     def list_for(self, own: OwnPages, zone: Zone) -> OwnList:
@@ -147,7 +106,7 @@ class PageAllocator:
         mine.allocs += 1
         own.hits[own.home.node] += 1 << order
         cold = order and mine.fresh.pop(head, False)
-        cpu.charge((self._hit_cost_cold if cold else self._hit_cost)[order], ALLOC)
+        cpu.charge((self._costs.hit_cold if cold else self._costs.hit)[order], ALLOC)
         self._taken[head] = order << ORDER_SHIFT | cpu.id
         return head
 
@@ -161,54 +120,77 @@ class PageAllocator:
             head = self._take_own(cpu, order)
             if head >= 0:
                 return Pfn(head)
-        own = self.own[cpu.id]
-        wanted, nodes = self._nodes(cpu, own, node)
-        cpu.charge(self._entry, ALLOC)
-        for candidate in nodes:
-            for zone in self._zones_of[candidate]:
-                head, cold = yield from self._from_zone(cpu, own, zone, order, site)
-                if head >= 0:
-                    cpu.charge((self._prep_cold if cold else self._prep)[order], ALLOC)
-                    self._note_placed(own, zone.node, wanted, 1 << order)
-                    self._taken[head] = order << ORDER_SHIFT | cpu.id
-                    return Pfn(head)
-        self.failures += 1
-        return Pfn(-1)
+        return (yield from self._search(cpu, order, (node,) if node is not None else self._nodes(cpu), site))
 
-    def alloc_owned(self, cpu: Cpu, order: int, site: str, node: NodeId | None = None) -> Op[Pfn]:
-        """As `alloc`, for a layer above that hands the memory out by itself: only `free_owned` takes it."""
-        pfn = yield from self.alloc(cpu, order, site, node)
+    def alloc_owned(self, cpu: Cpu, order: int, site: str, first: NodeId | None = None) -> Op[Pfn]:
+        """As `alloc`, for a layer above that hands the memory out by itself: only `free_owned` takes it.
+
+        The node `first`, if that is given, is tried before the others that placement allows.
+        """
+        if first is None:
+            pfn = yield from self.alloc(cpu, order, site)
+        else:
+            if cpu.clock >= cpu.limit:
+                yield from cpu.look()
+            nodes = sorted(self._nodes(cpu), key=lambda node: node != first)
+            pfn = yield from self._search(cpu, order, nodes, site)
         if pfn >= 0:
             self._taken[pfn] |= OWNED
         return pfn
 
-    def _nodes(self, cpu: Cpu, own: OwnPages, node: NodeId | None) -> tuple[NodeId, Sequence[NodeId]]:
-        if node is not None:
-            return node, (node,)
+    def _nodes(self, cpu: Cpu) -> Sequence[NodeId]:
+        """Where placement looks, in this order."""
+        own = self.own[cpu.id]
         nodes, own.turn = self._placement.nodes(cpu.node, own.turn)
-        return nodes[0], nodes
+        return nodes
+
+    def _search(self, cpu: Cpu, order: int, nodes: Sequence[NodeId], site: str) -> Op[Pfn]:
+        """A block of the first zone that has one, or -1."""
+        own = self.own[cpu.id]
+        cpu.charge(self._costs.entry, ALLOC)
+        for candidate in nodes:
+            for zone in self._zones_of[candidate]:
+                head, cold = yield from self._from_zone(cpu, own, zone, order, site)
+                if head >= 0:
+                    cpu.charge((self._costs.ready_cold if cold else self._costs.ready)[order], ALLOC)
+                    self._note_placed(own, zone.node, nodes[0], 1 << order)
+                    self._taken[head] = order << ORDER_SHIFT | cpu.id
+                    return Pfn(head)
+        self.failures += 1
+        return Pfn(-1)
 
     def _from_zone(self, cpu: Cpu, own: OwnPages, zone: Zone, order: int, site: str) -> Op[tuple[int, bool]]:
         """A block of one zone, or -1; and whether nobody has had it since it left the zone.
 
         The caller takes it at once: from here on it counts as taken.
         """
+        cpu.charge(self._costs.attempt[order], ALLOC)
         if order not in self._listed:
+            if (yield from self._is_empty(cpu, zone, order)):
+                return -1, False
+            own.single_allocs += 1
             head = yield from zone.take(cpu, order, site)
             zone.arrived(head, order)
             return head, True
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
         mine, ticks = self.list_for(own, zone), cpu.ticks
-        mine.allocs += 1
         popped = mine.pages.pop(order)
         if popped is not None:
+            mine.allocs += 1
             return popped, mine.fresh.pop(popped, False)
+        if (yield from self._is_empty(cpu, zone, order)):
+            return -1, False
         head = yield from zone.refill(cpu, mine, order, site)
         if self._hz and ticks - mine.decayed_at >= self._hz:
             yield from self._decay(cpu, zone, mine, site)
         zone.arrived(head, order)
         return head, True
+
+    def _is_empty(self, cpu: Cpu, zone: Zone, order: int) -> Op[bool]:
+        """The watermark test, without the lock: the zone has no such block for sure."""
+        yield from cpu.sync()
+        return zone.free.read(cpu) < 1 << order
 
     def _decay(self, cpu: Cpu, zone: Zone, mine: OwnList, site: str) -> Op[None]:
         """Once a second of timer ticks a list's limit sinks and its excess drains."""
@@ -242,7 +224,7 @@ class PageAllocator:
         mine.frees += 1
         due = pages.push(0, pfn)
         assert not due
-        cpu.charge(self._free_entry + self._checks[0], FREE)
+        cpu.charge(self._costs.free[0], FREE)
         return True
 
     def free(self, cpu: Cpu, pfn: Pfn, order: int, site: str) -> Op[None]:
@@ -260,18 +242,20 @@ class PageAllocator:
             raise self._refusal(cpu, pfn, order, taken, site)
         own, ticks = self.own[cpu.id], cpu.ticks
         zone = self.zone_of(pfn)
-        cpu.charge(self._free_entry + self._checks[order], FREE)
+        cpu.charge(self._costs.free[order], FREE)
         taker = taken & CPU_MASK
         if taker != cpu.id:
             own.remote_frees += 1
             cpu.charge(cpu.transfer[taker], DESCRIPTOR)
         if order not in self._listed:
+            own.single_frees += 1
             yield from zone.give(cpu, pfn, order, site)
             return
         mine = self.list_for(own, zone)
         mine.frees += 1
         due = mine.pages.push(order, pfn, mine.pressure)
         if due:
+            mine.free_misses += 1
             yield from zone.drain(cpu, mine, due, order, site)
             if self._hz and ticks - mine.decayed_at >= self._hz:
                 yield from self._decay(cpu, zone, mine, site)

@@ -105,7 +105,7 @@ def placement(name: str, by_distance: Sequence[Order], allowed: Sequence[NodeId]
     if name not in PLACEMENTS:
         problems.append(
             Problem(
-                key="placement",
+                key="kernel.placement",
                 value=name,
                 message="is not known",
                 remedy=f"use one of {', '.join(PLACEMENTS)}",
@@ -113,7 +113,7 @@ def placement(name: str, by_distance: Sequence[Order], allowed: Sequence[NodeId]
         )
     problems += [
         Problem(
-            key="placement nodes",
+            key="kernel.placement_nodes",
             value=str(node),
             message="the machine has no such node",
             remedy=f"use 0 to {len(by_distance) - 1}",

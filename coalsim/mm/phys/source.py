@@ -46,8 +46,8 @@ class FrameSource(Protocol):
     def take_batch(self, order: int, count: int, cpu: Toucher) -> tuple[list[int], Time]:
         """Up to `count` blocks, and how long that holds the lock."""
 
-    def give_batch(self, heads: Sequence[int], pages: int, cpu: Toucher) -> Time:
-        """Take blocks of `pages` pages in all back; how long that holds the lock."""
+    def give_batch(self, heads: Sequence[int], cpu: Toucher) -> Time:
+        """Take blocks back; how long that holds the lock."""
 
     def take(self, order: int, cpu: Toucher) -> tuple[int, Time]:
         """One block, or -1, and how long that holds the lock."""
@@ -60,9 +60,6 @@ class FrameSource(Protocol):
 
     def order_of(self, pfn: int) -> int | None:
         """Order of the taken block that begins there, if any."""
-
-    def refuse(self, pfn: int, order: int) -> None:
-        """Raise what freeing this block raises; it is known to be wrong."""
 
     def free_blocks(self) -> list[int]:
         """Free blocks of each order: a line of buddyinfo."""
@@ -112,7 +109,7 @@ class BuddySource:
                     hold += transfer[writer] - near
         return heads, hold
 
-    def give_batch(self, heads: Sequence[int], pages: int, cpu: Toucher) -> Time:
+    def give_batch(self, heads: Sequence[int], cpu: Toucher) -> Time:
         """Blocks off a per-CPU list; the buddies looked at are in the measured hold."""
         self.buddy.free_batch(heads, cpu.id)
         return self._costs.drain(len(heads))
@@ -144,10 +141,6 @@ class BuddySource:
     def order_of(self, pfn: int) -> int | None:
         """Order of the taken block that begins there."""
         return self.buddy.order_of(pfn)
-
-    def refuse(self, pfn: int, order: int) -> None:
-        """Let the allocator say what is wrong."""
-        self.buddy.free(pfn, order)
 
     def free_blocks(self) -> list[int]:
         """A line of buddyinfo."""
@@ -216,13 +209,11 @@ class BitmapSource:
 
     def give(self, pfn: int, order: int, cpu: Toucher) -> Time:
         """Clear the bits."""
-        if self._orders.get(pfn) != order:
-            self.refuse(pfn, order)
-        del self._orders[pfn]
         self.bitmap.free_run(pfn, 1 << order, cpu.id)
+        del self._orders[pfn]
         return (1 << order) * self._costs.bitmap_mark + self._costs.bitmap_word
 
-    def give_batch(self, heads: Sequence[int], pages: int, cpu: Toucher) -> Time:
+    def give_batch(self, heads: Sequence[int], cpu: Toucher) -> Time:
         """Clear the bits of all."""
         return sum(self.give(head, self._orders.get(head, 0), cpu) for head in heads)
 
@@ -234,10 +225,6 @@ class BitmapSource:
     def order_of(self, pfn: int) -> int | None:
         """Order of the taken block that begins there."""
         return self._orders.get(pfn)
-
-    def refuse(self, pfn: int, order: int) -> None:
-        """Let the bitmap say what is wrong; else the order is."""
-        self.bitmap.free_run(pfn, 1 << order)
 
     def free_blocks(self) -> list[int]:
         """The free runs cut into aligned blocks, so that the two sources can be compared."""

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
-from coalsim.locks.base import Body, SpinLock
+from coalsim.locks.base import Body, Span, SpinLock
 from coalsim.locks.view import GuardedCount
 from coalsim.mm.phys.pagelist import BELOW_HIGH, CALM, PageList
 from coalsim.mm.phys.pagelist_rules import PageListRules
@@ -27,10 +27,12 @@ class OwnList:
     """One processor's page list for one zone, with what it counts; private to the processor."""
 
     __slots__ = (
+        "alloc_misses",
         "allocs",
         "decayed_at",
         "drain_pages",
         "drains",
+        "free_misses",
         "frees",
         "fresh",
         "pages",
@@ -48,7 +50,8 @@ class OwnList:
 
     def reset(self) -> None:
         """Forget what was counted, at the end of the warm-up."""
-        self.allocs = self.frees = 0
+        self.allocs = self.frees = 0  # blocks that the list gave and got
+        self.alloc_misses = self.free_misses = 0  # those of them that went to the zone's lock
         self.refills = self.refill_pages = 0
         self.drains = self.drain_pages = 0
 
@@ -91,24 +94,16 @@ class Zone:
         self.lock = lock
         self.rules = rules
         self.high_mark = high_mark
-        self._irqsave = irqsave
+        self._locked = lock.section if irqsave else lock.interruptible_section
         self.free = GuardedCount(source.free_frames)
         self._longest: dict[int, Time] = {}  # batch in pages -> longest hold
-        # counted under the lock
-        self.single_takes = self.single_gives = 0
         self.moving = 0  # frames neither here nor on a list nor taken; looked at by barriers only
 
-    def _section(self, cpu: Cpu, body: Body, pages: int, site: str) -> Op[None]:
+    def _section(self, cpu: Cpu, body: Body, pages: int, site: str) -> Op[Span]:
         longest = self._longest.get(pages)
         if longest is None:
             longest = self._longest[pages] = self.source.longest(pages)
-        if self._irqsave:
-            yield from self.lock.section(cpu, body, longest, site)
-        else:
-            yield from self.lock.acquire(cpu, site)
-            yield from cpu.sync()
-            cpu.charge(body(self.lock.granted_at), self.lock.hold_cause)
-            yield from self.lock.release(cpu)
+        return self._locked(cpu, body, longest, site)
 
     def refill(self, cpu: Cpu, own: OwnList, order: int, site: str) -> Op[int]:
         """Fill the empty list of an order and take a block from it; -1: the zone is empty."""
@@ -126,7 +121,9 @@ class Zone:
                 own.fresh.pop(head, None)
                 found = head
                 self.moving += 1 << order  # until `arrived`
-            own.refills += 1
+                own.allocs += 1
+                own.alloc_misses += 1
+                own.refills += 1
             own.refill_pages += len(heads) << order
             self._changed(cpu, grant, own, -(len(heads) << order))
             return hold
@@ -153,7 +150,7 @@ class Zone:
 
         def body(grant: Time) -> Time:
             self.moving -= pages
-            hold = self.source.give_batch(heads, pages, cpu)
+            hold = self.source.give_batch(heads, cpu)
             own.drains += 1
             own.drain_pages += pages
             self._changed(cpu, grant, own, pages)
@@ -168,7 +165,6 @@ class Zone:
         def body(grant: Time) -> Time:
             nonlocal found
             found, hold = self.source.take(order, cpu)
-            self.single_takes += 1
             if found >= 0:
                 self.moving += 1 << order  # until `arrived`
                 self.free.add(grant, cpu, -(1 << order))
@@ -184,7 +180,6 @@ class Zone:
         def body(grant: Time) -> Time:
             self.moving -= 1 << order
             hold = self.source.give(pfn, order, cpu)
-            self.single_gives += 1
             self.free.add(grant, cpu, 1 << order)
             return hold
 

@@ -143,6 +143,7 @@ def list_rules(switches: Switches, frames: int, mark: Watermarks, cpus: int) -> 
         high_min=limits[0],
         high_max=limits[1],
         cached_orders=switches.pcp_orders or (0,),
+        scale_max=switches.pcp_scale_max,
     )
 
 

@@ -79,7 +79,8 @@ class Replay:
         self._reader: TraceReader = open_trace(plan.trace, plan.format, plan.max_input)
         self._zones: list[RecordedZone] = []
         if plan.snapshots:
-            self._zones = recorded_zones(read_snapshot(plan.snapshots), plan.snapshots)
+            snapshot = read_snapshot(plan.snapshots, plan.max_input)
+            self._zones = recorded_zones(snapshot, plan.snapshots)
         self._bytes = 0
         self._players: list[Player] = []
 

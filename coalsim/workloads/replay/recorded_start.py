@@ -102,6 +102,7 @@ def _filled_list(zone: Zone, pageset: PageSet) -> OwnList:
         high_min=low,
         high_max=max(pageset.high_max or pageset.high, low),
         cached_orders=zone.rules.cached_orders,
+        scale_max=zone.rules.scale_max,
     )
     mine = OwnList(page_list(rules))
     mine.pages.high = min(max(pageset.high, rules.high_min), rules.high_max)

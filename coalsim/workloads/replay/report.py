@@ -75,7 +75,5 @@ def warnings(tally: TraceTally, feed: Feed, players: Sequence[Player]) -> Iterat
     reordered = feed.lifetimes.statistics()
     if ties := reordered.reordered_frees + reordered.reordered_page_frees:
         yield f"{ties} frees stand before their allocation at one stamp: they count as unmatched"
-    if failed := sum(player.counts.failed for player in players):
-        yield f"{failed} allocations failed: the simulated machine had no memory for them"
     if missing := sum(player.counts.earlier_missing for player in players):
         yield f"{missing} frees of earlier pages were left out: the recorded fill had no such block left"

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
+from coalsim.errors import ConfigError, Problem
 from coalsim.units import NS, Pfn
 from coalsim.workloads.base import CpuMeter, Host, Memory, Rendezvous
 from coalsim.workloads.synthetic.places import Spread, choose_cpus
@@ -45,6 +46,7 @@ class PageBulk:
 
     def start(self, host: Host) -> None:
         """One thread per CPU."""
+        check_order(host.memory, self.order)
         gate = Rendezvous(self.cpus)
         for cpu_id in choose_cpus(host.machine, self.cpus, self.spread):
             meters = host.meter.cpu(cpu_id, "alloc"), host.meter.cpu(cpu_id, "free")
@@ -66,6 +68,22 @@ class PageBulk:
             for number, phase in enumerate(("alloc", "free"))
         }
         return {"phases": {phase: {"thread_mean_ns": mean} for phase, mean in means.items() if mean}}
+
+
+def check_order(memory: Memory, order: int) -> None:
+    """Refuse blocks that the kernel does not have.
+
+    Raises:
+        ConfigError: the order is too large.
+    """
+    if order > memory.max_order:
+        problem = Problem(
+            key="workload.order",
+            value=str(order),
+            message=f"the kernel's largest blocks have order {memory.max_order}",
+            remedy=f"use 0 to {memory.max_order}, or raise kernel.max_order",
+        )
+        raise ConfigError([problem])
 
 
 def allocate(cpu: Cpu, meter: CpuMeter, memory: Memory, order: int, blocks: int, site: str) -> Op[list[int]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.workloads.base import CpuMeter, Host, Memory, Rendezvous
-from coalsim.workloads.synthetic.page_bulk import release, thread_mean
+from coalsim.workloads.synthetic.page_bulk import check_order, release, thread_mean
 from coalsim.workloads.synthetic.places import Spread, choose_cpus
 
 SITE = "page_random"
@@ -42,6 +42,7 @@ class PageRandom:
 
     def start(self, host: Host) -> None:
         """One thread per CPU."""
+        check_order(host.memory, self.order)
         gate = Rendezvous(self.cpus)
         hands: list[list[int]] = [[] for _ in range(self.cpus)]
         uniform = host.streams.stream("page_random shuffle").random

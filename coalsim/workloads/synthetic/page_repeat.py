@@ -12,6 +12,7 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.units import Pfn
 from coalsim.workloads.base import CpuMeter, Host, Memory
+from coalsim.workloads.synthetic.page_bulk import check_order
 from coalsim.workloads.synthetic.places import Spread, choose_cpus
 
 SITE = "page_repeat"
@@ -36,6 +37,7 @@ class PageRepeat:
 
     def start(self, host: Host) -> None:
         """One thread per CPU."""
+        check_order(host.memory, self.order)
         for cpu_id in choose_cpus(host.machine, self.cpus, self.spread):
             cpu, meter = host.cpus[cpu_id], host.meter.cpu(cpu_id)
             host.run_thread(cpu_id, "page_repeat", _repeat(cpu, meter, host.memory, self.order))

@@ -61,7 +61,8 @@ def read_snapshot(path: str | PathLike[str], max_input: int = MAX_SNAPSHOT) -> S
         InputError: missing, not a snapshot, too large, or with damaged lines (all of them, up to
             `MAX_PROBLEMS`).
     """
-    sections = _sections(GuardedLines(path, expect="snapshot text (`==== /proc/...`)", max_input=max_input))
+    limit = min(max_input, MAX_SNAPSHOT)
+    sections = _sections(GuardedLines(path, expect="snapshot text (`==== /proc/...`)", max_input=limit))
     damage: list[Damage] = []
     snapshot = Snapshot(
         before=_picture(sections, "before", damage), after=_picture(sections, "after", damage)

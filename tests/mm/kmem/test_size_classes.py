@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coalsim.errors import ConfigError
-from coalsim.mm.kmem.classes import CLASSES, SizeClasses, size_classes
+from coalsim.mm.kmem.classes import SizeClasses
+from coalsim.profiles import load_profile
 
+CLASSES = {name: SizeClasses(load_profile(name).switches.kmalloc_sizes) for name in ("coal", "linux-6.18")}
 POWERS = SizeClasses(tuple(1 << bits for bits in range(3, 14)))
 
 
@@ -29,7 +31,7 @@ def overhead(classes: SizeClasses, low: int, high: int) -> float:
 )
 def test_internal_fragmentation_of_every_size_once(low: int, high: int, linux: float, powers: float) -> None:
     """Granted over requested to six digits, for kmalloc's classes and for powers of two from 8."""
-    assert overhead(size_classes("linux"), low, high) == pytest.approx(linux, abs=5e-6)
+    assert overhead(CLASSES["linux-6.18"], low, high) == pytest.approx(linux, abs=5e-6)
     assert overhead(POWERS, low, high) == pytest.approx(powers, abs=2e-4)
 
 
@@ -48,7 +50,7 @@ def test_powers_of_two_waste_a_quarter(bits: int, ratio: float) -> None:
     assert granted / sum(range(1, (1 << bits) + 1)) == pytest.approx(ratio, abs=5e-6)
 
 
-@given(name=st.sampled_from(["coal", "linux"]), size=st.integers(1, 9000))
+@given(name=st.sampled_from(["coal", "linux-6.18"]), size=st.integers(1, 9000))
 def test_the_class_is_the_smallest_that_holds_the_size(name: str, size: int) -> None:
     """By search through the table; above the largest class whole pages serve."""
     classes = CLASSES[name]
@@ -56,7 +58,7 @@ def test_the_class_is_the_smallest_that_holds_the_size(name: str, size: int) -> 
     assert classes.class_of(size) == expected
 
 
-@given(name=st.sampled_from(["coal", "linux"]), size=st.integers(1, 3000), bits=st.integers(0, 12))
+@given(name=st.sampled_from(["coal", "linux-6.18"]), size=st.integers(1, 3000), bits=st.integers(0, 12))
 def test_an_aligned_class_divides_into_aligned_objects(name: str, size: int, bits: int) -> None:
     """It holds the size, its size is a multiple of the alignment, and no smaller class does both."""
     classes, align = CLASSES[name], 1 << bits
@@ -68,13 +70,11 @@ def test_an_aligned_class_divides_into_aligned_objects(name: str, size: int, bit
 def test_the_tables_are_those_of_their_kernels() -> None:
     """coal: powers of two 16 to 2,048; linux: with 8, 96 and 192, to 8,192."""
     assert [log2(size) for size in CLASSES["coal"].sizes] == list(range(4, 12))
-    assert CLASSES["linux"].sizes == (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
+    assert CLASSES["linux-6.18"].sizes == (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
 
 
 def test_tables_that_cannot_be_are_refused() -> None:
-    """No table, an unsorted one, a size that is not a multiple of 8, an unknown name."""
+    """No table, an unsorted one, a size that is not a multiple of 8."""
     for sizes in ((), (16, 8), (12,), (8, 8)):
         with pytest.raises(ConfigError):
             SizeClasses(sizes)
-    with pytest.raises(ConfigError, match="use one of coal, linux"):
-        size_classes("solaris")

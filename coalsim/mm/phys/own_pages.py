@@ -1,0 +1,56 @@
+"""What one processor has of the page allocator: a list per zone, and what it counts.
+
+Invariant: `lists` holds a list for every zone that the processor has used, and for its home.
+Locking: private to the processor (`look`); read by others at barriers only.
+Source of the counts: Linux /proc/vmstat (numa_hit, numa_miss, numa_foreign).
+"""
+
+from coalsim.mm.phys.zone import OwnList, Zone
+from coalsim.units import NodeId
+
+
+class OwnPages:
+    """What one processor has of the page allocator; private to it."""
+
+    __slots__ = (
+        "foreign",
+        "hits",
+        "home",
+        "lists",
+        "misses",
+        "node",
+        "remote_frees",
+        "single_allocs",
+        "single_frees",
+        "turn",
+    )
+
+    def __init__(self, node: NodeId, home: Zone, home_list: OwnList, num_nodes: int) -> None:
+        self.node = node  # the processor's own
+        self.home = home  # the zone that it takes from first
+        self.lists: dict[int, OwnList] = {home.index: home_list}  # by zone index
+        self.turn = 0  # of an interleaving placement
+        # pages by node: taken where wanted; there, but wanted elsewhere; elsewhere, but wanted there
+        self.hits = [0] * num_nodes
+        self.misses = [0] * num_nodes
+        self.foreign = [0] * num_nodes
+        self.single_allocs = self.single_frees = 0  # of orders without a list
+        self.remote_frees = 0  # blocks freed that another processor took
+
+    @property
+    def allocs(self) -> int:
+        """Blocks asked for."""
+        return self.single_allocs + sum(mine.allocs for mine in self.lists.values())
+
+    @property
+    def frees(self) -> int:
+        """Blocks given back."""
+        return self.single_frees + sum(mine.frees for mine in self.lists.values())
+
+    def reset(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
+        for counts in (self.hits, self.misses, self.foreign):
+            counts[:] = [0] * len(counts)
+        self.single_allocs = self.single_frees = self.remote_frees = 0
+        for mine in self.lists.values():
+            mine.reset()
