@@ -27,9 +27,11 @@ from coalsim.mm.manager import MemoryManager
 from coalsim.profiles.profile import KernelProfile
 from coalsim.topology.distance import Distance
 from coalsim.topology.machine import Machine
-from coalsim.units import FOREVER, CpuId, Time
+from coalsim.units import US, CpuId, Time
 from coalsim.workloads.base import Meter, Recorder
 
+ALONE: Time = 1 * US
+"""Lookahead of a machine with one CPU, which no interrupt can reach: any will do."""
 RANK_LOAD = 10
 """Locks that a load makes for itself are taken before any of the allocator's."""
 
@@ -250,4 +252,4 @@ def lookahead(machine: Machine) -> Time:
         for distance, flight in machine.ipi_flight.items()
         if distance is not Distance.SELF
     ]
-    return min(flights, default=FOREVER)
+    return min(flights, default=ALONE)

@@ -320,7 +320,7 @@ class SpinLock(Lock):
         return span
 
     def interruptible_section(self, cpu: Cpu, body: Body, longest: Time, site: str) -> Op[Span]:
-        """As `section`, but interrupts stay as they are: a handler may stretch it, so it is never computed."""
+        """As `section`, but interrupts stay as they are: handlers may stretch it, so it is never computed."""
         yield from cpu.sync()
         asked = cpu.clock
         yield from self.acquire(cpu, site)

@@ -60,9 +60,13 @@ class LockClass:
         if self.read_stat is not None:
             self.read_stat.reset()
 
+    def all_stats(self) -> tuple[LockStat, ...]:
+        """The counters of all its locks together, and those of their readers where they count apart."""
+        return (self.stat,) if self.read_stat is None else (self.read_stat, self.stat)
+
     def rows(self) -> tuple[LockRow, ...]:
         """Frozen snapshots: one, or that of the readers and that of the writers."""
-        return (self.stat.row(),) if self.read_stat is None else (self.read_stat.row(), self.stat.row())
+        return tuple(stat.row() for stat in self.all_stats())
 
 
 class Held(NamedTuple):

@@ -141,7 +141,7 @@ def _time(before: TimeByCause, after: TimeByCause, elapsed: Time) -> dict[str, d
 def _waits_by_cpu(system: System) -> list[CpuWaits]:
     """What each processor waited for locks in all."""
     rows: list[CpuWaits] = []
-    by_class = [lock_class.stat.waits_by_cpu() for lock_class in system.lock_classes]
+    by_class = [stat.waits_by_cpu() for lock_class in system.lock_classes for stat in lock_class.all_stats()]
     for cpu in system.cpus:
         waits = [found for lock_class in by_class if (found := lock_class.get(cpu.id)) is not None]
         if waits:

@@ -31,7 +31,7 @@ from coalsim.study.replay_load import ReplayLoad
 from coalsim.study.spec import StudySpec, parse_spec
 from coalsim.topology.machine import Machine
 from coalsim.topology.presets import load_machine
-from coalsim.units import Time
+from coalsim.units import Time, format_time
 from coalsim.workloads.base import Workload
 
 Watch = Callable[[System, int], None]
@@ -201,6 +201,14 @@ def measure(system: System, load: Workload, study: str, warmup: Time, duration: 
     started = perf_counter()
     system.run(end)
     host = perf_counter() - started
+    if warmup and system.env._now <= warmup:
+        problem = Problem(
+            key="run.warmup",
+            value=f"{warmup}ps",
+            message=f"the load ended before the warm-up, after {format_time(system.env._now)}",
+            remedy="shorten the warm-up, or give the load more to do",
+        )
+        raise ConfigError([problem])
     extra = load.results()
     result = document(system, study, load.headline, begin, system.env._now, before, after, extra)
     result["host_s"] = host

@@ -72,8 +72,6 @@ class RunSection(Section):
     """Simulated time before counting begins."""
     replications: Annotated[int, Field(ge=1, le=100_000)] = 1
     seed: Annotated[int, Field(ge=0, lt=1 << 64)] = 1
-    sample_every: TimeText = 0
-    """Simulated time between samples; 0 = none."""
 
 
 def explained(detail: ErrorDetails) -> tuple[str, str]:

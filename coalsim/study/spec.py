@@ -5,7 +5,7 @@
     [kernel]    profile, any switch, and [kernel.cost]
     [workload]  kind, and the parameters of that kind
     [engine]    run_ahead, fast_paths, tick_events
-    [run]       duration, warmup, replications, seed, sample_every
+    [run]       duration, warmup, replications, seed
 
 Sections are checked one by one, so that all mistakes are found in one go; each
 names file and line, or the option, and what to do.  Nothing is built here.

@@ -11,8 +11,8 @@ from coalsim.errors import ConfigError
 from coalsim.observe.document import ResultDocument
 from coalsim.study.document import named_studies, read_document
 from coalsim.study.loads import WORKLOADS, law_text
-from coalsim.study.overrides import parse_settings, with_settings
-from coalsim.study.run import plan, run_study
+from coalsim.study.overrides import Setting, parse_settings, with_settings
+from coalsim.study.run import open_study, plan, run_study
 from coalsim.study.spec import StudySpec, parse_spec
 
 NAMED = (
@@ -186,3 +186,14 @@ def test_larson_can_be_run_from_a_file(tmp_path: Path) -> None:
     path.write_text(text + 'most = "8"\n[run]\nduration = "50us"\n', encoding="utf-8")
     with pytest.raises(ConfigError, match="the least size 16 is above the most 8; swap them"):
         parse_spec(read_document(path), workloads=WORKLOADS)
+
+
+def test_a_load_that_ends_in_its_warm_up_is_refused() -> None:
+    """Its numbers would silently be those of the warm-up."""
+    settings = [
+        Setting(key="workload.frames_per_cpu", value=50, option="--set"),
+        Setting(key="run.warmup", value="1s", option="--set run.warmup=1s"),
+    ]
+
+    with pytest.raises(ConfigError, match=r"run\.warmup = .* ended before the warm-up"):
+        run_study(open_study("page_bulk", settings))
