@@ -39,7 +39,6 @@ class QueuedLock(SpinLock):
         super().__init__(lock_class, name, setup)
         self.queue: deque[Ticket] = deque()
         self.free_at: Time = 0
-        self._last_site = ""  # where the last holder took it
         self._overhead = setup.taking + setup.releasing
 
     def enter(self, cpu: Cpu, ticket: Ticket) -> Op[None]:
@@ -50,7 +49,7 @@ class QueuedLock(SpinLock):
     def _queue_up(self, cpu: Cpu, ticket: Ticket) -> Op[None]:
         """The swap is under way until `ticket.arrived`."""
         ticket.ahead, ticket.last = (
-            (self.queue[-1].site, self.queue[-1].cpu.id) if self.queue else (self._last_site, self.last)
+            (self.queue[-1].site, self.queue[-1].cpu.id) if self.queue else (self.last_site, self.last)
         )
         self.queue.append(ticket)
         cpu.charge(ticket.arrived - cpu.clock, self.line_cause)
@@ -87,7 +86,7 @@ class QueuedLock(SpinLock):
 
     def leave(self, cpu: Cpu) -> Op[None]:
         """Write the successor's line, if it waits already; one that still swaps will see the lock free."""
-        self._last_site = self.queue.popleft().site
+        self.queue.popleft()
         self.free_at = cpu.clock
         if self.queue and not self._compute_queue() and self.queue[0].waiting:
             self._grant(self.queue[0], cpu.clock)
@@ -119,7 +118,7 @@ class QueuedLock(SpinLock):
             if ticket.contended:
                 usage.waited(ticket.granted - ticket.arrived, ticket.last != cpu.id, ticket.ahead)
             usage.held(ticket.hold, self.last != cpu.id)
-            self.free_at, self.last, self._last_site = ticket.ends, cpu.id, ticket.site
+            self.free_at, self.last, self.last_site = ticket.ends, cpu.id, ticket.site
             if ticket.waiting:
                 cpu.alarm.arm(ticket.ends)
         self.queue.clear()
@@ -176,9 +175,9 @@ class QueuedLock(SpinLock):
             usage = self.stat.sites[site][me]
         except KeyError:
             usage = self.stat.usage(me, site)
-        usage.section(grant - swapped, hold, contended, last != me, self._last_site)
+        usage.section(grant - swapped, hold, contended, last != me, self.last_site)
         released = cpu.clock = self.free_at = grant + hold
-        self.last, self._last_site = me, site
+        self.last, self.last_site = me, site
         cpu.irq_depth -= 1
         if not cpu.irq_depth:  # then nothing is pending: interrupts were on when it arrived
             cpu.off_until = released
