@@ -83,6 +83,7 @@ class System:
             tas_winner=switches.tas_winner,
             streams=self.streams,
             cpus=self.cpus,
+            probes=self.probes,
         )
         self._lock_classes: dict[str, LockClass] = {}
         self._instances: dict[str, int] = {}

@@ -23,13 +23,14 @@ Invariant: at most one holder; `holder` is None iff the lock is free by events.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
 from coalsim.cpus.coherence import CacheLine
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.deadlock import Agent, check_for_deadlock
 from coalsim.engine.clock import Op
+from coalsim.engine.probes import Probes
 from coalsim.engine.streams import Streams
 from coalsim.errors import LockMisuse
 from coalsim.locks.lockdep import Held, LockClass, check_acquire, forget, note_irqs_off
@@ -59,6 +60,8 @@ class LockSetup:
         tas_winner: who wins a test-and-set race: `random` or `nearest`.
         streams: the run's random numbers.
         cpus: the machine's processors, for locks that must ask all of them.
+        probes: where `lock:released` can be listened to: each acquisition that is over, with
+            release time, processor, lock, call site, arrival and grant (times in ps).
     """
 
     taking: Time = 0
@@ -69,6 +72,7 @@ class LockSetup:
     tas_winner: str = "random"
     streams: Streams
     cpus: Sequence[Cpu] = ()
+    probes: Probes = field(default_factory=Probes)
 
 
 class Ticket:
@@ -131,6 +135,7 @@ class Lock:
         self.name = name
         self.setup = setup
         self.stat = lock_class.new_stat(name)
+        self.released = setup.probes.probe("lock:released")
         self.line = CacheLine(name)
         self.holder: Ticket | None = None
         self.last = NOBODY  # the last processor that had it
@@ -252,6 +257,8 @@ class Lock:
         usage.held(cpu.clock - ticket.granted, self.last != cpu.id)
         stat.stolen += cpu.time_stolen - ticket.stolen
         self.last, self.last_site = cpu.id, ticket.site
+        if self.released.listeners:
+            self.released.fire(cpu.clock, cpu.id, self.name, ticket.site, ticket.arrived, ticket.granted)
 
     # -- for deadlock reports ------------------------------------------------------------
 

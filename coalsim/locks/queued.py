@@ -119,6 +119,10 @@ class QueuedLock(SpinLock):
                 usage.waited(ticket.granted - ticket.arrived, ticket.last != cpu.id, ticket.ahead)
             usage.held(ticket.hold, self.last != cpu.id)
             self.free_at, self.last, self.last_site = ticket.ends, cpu.id, ticket.site
+            if self.released.listeners:
+                self.released.fire(
+                    ticket.ends, cpu.id, self.name, ticket.site, ticket.arrived, ticket.granted
+                )
             if ticket.waiting:
                 cpu.alarm.arm(ticket.ends)
         self.queue.clear()
@@ -178,6 +182,8 @@ class QueuedLock(SpinLock):
         usage.section(grant - swapped, hold, contended, last != me, self.last_site)
         released = cpu.clock = self.free_at = grant + hold
         self.last, self.last_site = me, site
+        if self.released.listeners:
+            self.released.fire(released, me, self.name, site, swapped, grant)
         cpu.irq_depth -= 1
         if not cpu.irq_depth:  # then nothing is pending: interrupts were on when it arrived
             cpu.off_until = released
