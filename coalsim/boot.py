@@ -103,12 +103,14 @@ class System:
 
     def _new_cpu(self, cpu: CpuId) -> Cpu:
         machine, period = self.machine, self.switches.tick_period
+        transfer, occupancy = machine.transfer_row(cpu), machine.occupancy_row(cpu)
         return Cpu(
             self.env,
             cpu,
             node=machine.node_of(cpu),
-            transfer=machine.transfer_row(cpu),
-            occupancy=machine.occupancy_row(cpu),
+            transfer=transfer,
+            # one row for both, where they are equal: a large machine has many, and the host's cache is small
+            occupancy=transfer if occupancy == transfer else occupancy,
             tick_period=period,
             tick_cost=self.costs.tick,
             # Ticks are spread over the period, so that they do not all hit one instant.
