@@ -11,7 +11,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,
 )
-settings.register_profile(
-    "explore", deadline=None, max_examples=2_000, suppress_health_check=list(HealthCheck)
+settings.register_profile(  # `make fuzz`: new examples each time, many of them
+    "explore",
+    deadline=None,
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "2000")),
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
