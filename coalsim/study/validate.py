@@ -14,6 +14,7 @@ from coalsim.study.curves import Curve, load_curve
 from coalsim.study.document import show
 from coalsim.study.overrides import Setting
 from coalsim.study.run import open_study, run_study
+from coalsim.topology.presets import load_machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,10 @@ def _alloc_ns(result: ResultDocument) -> float:
     return float(result["phases"]["alloc"]["latency_ns"]["mean"])
 
 
-WEX8_CYCLES_PER_NS = 2.4
+def _cycles(result: ResultDocument) -> float:
+    """The mean latency in cycles of the machine that ran it."""
+    return float(result["latency_ns"]["mean"]) * float(load_machine(result["machine"]).clock_ghz.value)
+
 
 VALIDATIONS: dict[str, Validation] = {
     "page_bulk": Validation(
@@ -111,7 +115,7 @@ VALIDATIONS: dict[str, Validation] = {
             ("run.replications", "8"),
         ),
         axis_key="workload.cpus",
-        predicted=lambda result: float(result["latency_ns"]["mean"]) * WEX8_CYCLES_PER_NS,
+        predicted=_cycles,
         calibrated=(1, 2, 10, 11),
         rules=(
             "own write, transfer in a socket, occupancy in and across sockets: from 1, 2, 10 and 11 cores",
