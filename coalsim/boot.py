@@ -6,6 +6,7 @@ A `System` is what workloads see as their host.  It also knows when a run is ove
 finds systems in which nothing can happen any more.
 """
 
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -187,6 +188,8 @@ class System:
         """Forget what was counted, at the end of the warm-up; what is under way will count."""
         self.meter.reset()
         self.memory.reset_counters()
+        for cpu in self.cpus:
+            cpu.lock_waits[:] = array("q", (0, 0, 0, 0))
         for lock_class in self.lock_classes:
             lock_class.reset()
 

@@ -14,6 +14,7 @@ later requests may still join has to wait there as a pending one would.
 Handlers change private state of their processor only, never wait and take no lock.
 """
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 
 from simpy.events import Event
@@ -47,6 +48,7 @@ class Cpu(Clocked):
         "_last_thread",
         "blocked_on",
         "current",
+        "lock_waits",
         "locks_held",
         "node",
         "occupancy",
@@ -81,6 +83,8 @@ class Cpu(Clocked):
         self.pending: list[tuple[Time, Shot[Cpu] | None]] = []  # None: the timer tick
         self.blocked_on: Blocker | None = None
         self.preempt_depth = 0
+        # waits for locks: number, total, longest, shortest non-zero, in ps; one block of the host's memory
+        self.lock_waits = array("q", (0, 0, 0, 0))
         self.locks_held: list[object] = []  # by the running thread, for lockdep
         self.switches = 0
         self._last_thread: Thread | None = None

@@ -251,9 +251,9 @@ class Lock:
     def note_released(self, ticket: Ticket, stat: LockStat) -> None:
         """Record a ticket whose hold ends now, wait and hold at once: no wait without its acquisition."""
         cpu = ticket.cpu
-        usage = stat.usage(cpu.id, ticket.site)
+        usage = stat.usage(ticket.site)
         if ticket.contended:
-            usage.waited(ticket.granted - ticket.arrived, ticket.last != cpu.id, ticket.ahead)
+            usage.waited(cpu.lock_waits, ticket.granted - ticket.arrived, ticket.last != cpu.id, ticket.ahead)
         usage.held(cpu.clock - ticket.granted, self.last != cpu.id)
         stat.stolen += cpu.time_stolen - ticket.stolen
         self.last, self.last_site = cpu.id, ticket.site

@@ -10,10 +10,11 @@ differs between the engine's modes, cannot show.
 A bounce involved another processor than the last holder.
 """
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from coalsim.units import CpuId, Time
+from coalsim.units import Time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +53,11 @@ class LockRow:
 
 
 class Usage:
-    """How one processor used locks of a class from one call site.
+    """How one lock was used from one call site.
 
-    Written in the middle of every lock section, so it is one object and one call.
+    Written in the middle of every lock section, so it is one object and one call.  What
+    each processor waited is counted beside it, in the processor's own `lock_waits`: with
+    many processors one object for each lock and processor would not fit the host's cache.
     """
 
     __slots__ = (
@@ -97,8 +100,9 @@ class Usage:
         for site, count in other.ahead.items():
             self.ahead[site] = self.ahead.get(site, 0) + count
 
-    def waited(self, wait: Time, bounced: bool, ahead: str) -> None:
+    def waited(self, waits: "array[int]", wait: Time, bounced: bool, ahead: str) -> None:
         """A contended acquisition: `wait` ps from arrival to grant, behind the call site `ahead`."""
+        count_wait(waits, wait)
         self.contentions += 1
         if bounced:
             self.con_bounces += 1
@@ -113,9 +117,17 @@ class Usage:
         else:
             counts[ahead] = 1
 
-    def section(self, wait: Time, hold: Time, contended: bool, bounced: bool, ahead: str) -> None:
+    def section(
+        self, waits: "array[int]", wait: Time, hold: Time, contended: bool, bounced: bool, ahead: str
+    ) -> None:
         """`waited` and `held` in one, for sections whose times are known at once."""
         if contended:
+            waits[0] += 1
+            waits[1] += wait
+            if wait > waits[2]:
+                waits[2] = wait
+            if wait and (wait < waits[3] or not waits[3]):
+                waits[3] = wait
             self.contentions += 1
             self.wait_total += wait
             if wait > self.wait_max:
@@ -149,6 +161,16 @@ class Usage:
             self.hold_min = hold
 
 
+def count_wait(waits: "array[int]", wait: Time) -> None:
+    """Add a wait of `wait` ps to a processor's `lock_waits`: number, total, longest, shortest non-zero."""
+    waits[0] += 1
+    waits[1] += wait
+    if wait > waits[2]:
+        waits[2] = wait
+    if wait and (wait < waits[3] or not waits[3]):
+        waits[3] = wait
+
+
 def _least(values: Iterable[Time]) -> Time:
     """The smallest non-zero value, 0 if there is none."""
     return min((value for value in values if value), default=0)
@@ -170,26 +192,32 @@ class LockStat:
     def reset(self) -> None:
         """Forget what was counted, at the end of the warm-up."""
         self.stolen: Time = 0
-        self.sites: dict[str, dict[CpuId, Usage]] = {}
+        self.sites: dict[str, Usage] = {}
 
-    def usage(self, cpu: CpuId, site: str) -> Usage:
-        """What `cpu` did from `site`, to be written to."""
-        site_usage = self.sites.get(site)
-        if site_usage is None:
-            site_usage = self.sites[site] = {}
-        usage = site_usage.get(cpu)
+    def usage(self, site: str) -> Usage:
+        """What was done from `site`, to be written to."""
+        usage = self.sites.get(site)
         if usage is None:
-            usage = site_usage[cpu] = Usage()
+            usage = self.sites[site] = Usage()
         return usage
 
     def row(self) -> LockRow:
         """A frozen snapshot."""
-        every = [usage for by_cpu in self.sites.values() for usage in by_cpu.values()]
+        every = list(self.sites.values())
         holders: dict[str, int] = {}
         for usage in every:
             for site, count in usage.ahead.items():
                 holders[site] = holders.get(site, 0) + count
-        waiters = [self._site_row(site) for site in self.sites]
+        waiters = [
+            SiteRow(
+                site=site,
+                contentions=usage.contentions,
+                wait_total=usage.wait_total,
+                wait_max=usage.wait_max,
+                wait_min=usage.wait_min,
+            )
+            for site, usage in self.sites.items()
+        ]
         return LockRow(
             name=self.name,
             type=self.type,
@@ -212,39 +240,12 @@ class LockStat:
             holders=tuple(sorted(holders.items(), key=lambda pair: (-pair[1], pair[0]))),
         )
 
-    def _site_row(self, site: str) -> SiteRow:
-        users = self.sites[site].values()
-        return SiteRow(
-            site=site,
-            contentions=sum(usage.contentions for usage in users),
-            wait_total=sum(usage.wait_total for usage in users),
-            wait_max=max(usage.wait_max for usage in users),
-            wait_min=_least(usage.wait_min for usage in users),
-        )
-
-    def waits_by_cpu(self) -> dict[CpuId, SiteRow]:
-        """The waits of each processor that waited, by id; `site` is empty."""
-        cpus = sorted({cpu: None for by_cpu in self.sites.values() for cpu in by_cpu})
-        found: dict[CpuId, SiteRow] = {}
-        for cpu in cpus:
-            users = [by_cpu[cpu] for by_cpu in self.sites.values() if cpu in by_cpu]
-            if any(usage.contentions for usage in users):
-                found[cpu] = SiteRow(
-                    site="",
-                    contentions=sum(usage.contentions for usage in users),
-                    wait_total=sum(usage.wait_total for usage in users),
-                    wait_max=max(usage.wait_max for usage in users),
-                    wait_min=_least(usage.wait_min for usage in users),
-                )
-        return found
-
 
 def merged(name: str, type: str, stats: Iterable[LockStat]) -> LockStat:
     """One set of counters for several."""
     total = LockStat(name, type)
     for stat in stats:
         total.stolen += stat.stolen
-        for site, by_cpu in stat.sites.items():
-            for cpu, usage in by_cpu.items():
-                total.usage(cpu, site).add(usage)
+        for site, usage in stat.sites.items():
+            total.usage(site).add(usage)
     return total

@@ -114,9 +114,11 @@ class QueuedLock(SpinLock):
             ticket.granted = free_at + self.handover(ticket) if ticket.contended else ticket.arrived
             ticket.hold = ticket.body(ticket.granted) + self._overhead
             ticket.ends = ticket.granted + ticket.hold
-            usage = self.stat.usage(cpu.id, ticket.site)
+            usage = self.stat.usage(ticket.site)
             if ticket.contended:
-                usage.waited(ticket.granted - ticket.arrived, ticket.last != cpu.id, ticket.ahead)
+                usage.waited(
+                    cpu.lock_waits, ticket.granted - ticket.arrived, ticket.last != cpu.id, ticket.ahead
+                )
             usage.held(ticket.hold, self.last != cpu.id)
             self.free_at, self.last, self.last_site = ticket.ends, cpu.id, ticket.site
             if self.released.listeners:
@@ -176,10 +178,10 @@ class QueuedLock(SpinLock):
         spent[self.line_cause] += swapped - now
         spent[self.hold_cause] += hold
         try:
-            usage = self.stat.sites[site][me]
+            usage = self.stat.sites[site]
         except KeyError:
-            usage = self.stat.usage(me, site)
-        usage.section(grant - swapped, hold, contended, last != me, self.last_site)
+            usage = self.stat.usage(site)
+        usage.section(cpu.lock_waits, grant - swapped, hold, contended, last != me, self.last_site)
         released = cpu.clock = self.free_at = grant + hold
         self.last, self.last_site = me, site
         if self.released.listeners:

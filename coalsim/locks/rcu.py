@@ -113,7 +113,7 @@ class Rcu(Lock):
         forget(cpu, self, self.lock_class)
         stat = self.lock_class.read_stat
         assert stat is not None, "the class of an RCU domain is made by Rcu.make_class"
-        stat.usage(cpu.id, reader.site).held(cpu.clock - reader.began, False)
+        stat.usage(reader.site).held(cpu.clock - reader.began, False)
         stat.stolen += cpu.time_stolen - reader.stolen
         cpu.preempt_depth -= 1
         if reader.owes:
@@ -158,8 +158,8 @@ class Rcu(Lock):
         thread.blocked_on = None
         cpu.locks_held = mine
         yield from cpu.sync()
-        usage = self.stat.usage(cpu.id, site)
-        usage.waited(cpu.clock - asked, False, "")
+        usage = self.stat.usage(site)
+        usage.waited(cpu.lock_waits, cpu.clock - asked, False, "")
         usage.held(0, False)
 
     def defer(self, cpu: Cpu, callback: Deferred) -> Op[None]:

@@ -107,8 +107,8 @@ class SequenceLock(QueuedLock):
     def _note_read(self, ticket: Ticket) -> None:
         cpu, stat = ticket.cpu, self.lock_class.read_stat
         assert stat is not None, "the class of a seqlock is made by SequenceLock.make_class"
-        usage = stat.usage(cpu.id, ticket.site)
+        usage = stat.usage(ticket.site)
         if ticket.contended:
-            usage.waited(ticket.granted - ticket.arrived, ticket.last != cpu.id, ticket.ahead)
+            usage.waited(cpu.lock_waits, ticket.granted - ticket.arrived, ticket.last != cpu.id, ticket.ahead)
         usage.held(cpu.clock - ticket.granted, ticket.last != cpu.id)
         stat.stolen += cpu.time_stolen - ticket.stolen

@@ -36,7 +36,7 @@ from coalsim.observe.memory_document import (
     SlabRow,
 )
 from coalsim.units import NS, PAGE_SIZE, SEC, Time
-from coalsim.workloads.base import CpuMeter
+from coalsim.workloads.base import Recorder
 
 LOCK_ADDRESSES = 0xFFFF_8880_0100_0000
 """Locks have no simulated address; tables that want one count from here, a cache line each."""
@@ -66,7 +66,7 @@ def document(
         extra: what the load itself has to say; laid over the document.
     """
     assert end > begin, "a run measures some time"
-    ops = sum(meter.count for meters in system.meter.phases.values() for meter in meters)
+    ops = system.meter.count
     locks = [lock_entry(row) for lock_class in system.lock_classes for row in lock_class.rows()]
     result: ResultDocument = {
         "coalsim": __version__,
@@ -109,10 +109,9 @@ def overlaid(base: Mapping[str, object], extra: Mapping[str, object]) -> dict[st
 
 def _phases(system: System, elapsed: Time) -> dict[str, Phase]:
     found: dict[str, Phase] = {}
-    for name, meters in system.meter.phases.items():
-        latencies = _merged(meters)
-        if latencies.count:
-            ops = sum(meter.count for meter in meters)
+    for name, parts in system.meter.phases.items():
+        latencies = _merged(parts)
+        if ops := latencies.count:
             found[name] = {
                 "latency_ns": latency_entry(latencies),
                 "throughput": {"ops": ops, "ops_per_s": ops * SEC / elapsed},
@@ -120,11 +119,11 @@ def _phases(system: System, elapsed: Time) -> dict[str, Phase]:
     return found
 
 
-def _merged(meters: list[CpuMeter]) -> Histogram:
+def _merged(parts: list[Recorder]) -> Histogram:
     merged = Histogram()
-    for meter in meters:
-        assert isinstance(meter.latencies, Histogram)
-        merged.merge(meter.latencies)
+    for latencies in parts:
+        assert isinstance(latencies, Histogram)
+        merged.merge(latencies)
     return merged
 
 
@@ -140,22 +139,18 @@ def _time(before: TimeByCause, after: TimeByCause, elapsed: Time) -> dict[str, d
 
 def _waits_by_cpu(system: System) -> list[CpuWaits]:
     """What each processor waited for locks in all."""
-    rows: list[CpuWaits] = []
-    by_class = [stat.waits_by_cpu() for lock_class in system.lock_classes for stat in lock_class.all_stats()]
-    for cpu in system.cpus:
-        waits = [found for lock_class in by_class if (found := lock_class.get(cpu.id)) is not None]
-        if waits:
-            rows.append(
-                {
-                    "cpu": int(cpu.id),
-                    "name": f"cpu{cpu.id}",
-                    "contended": sum(row.contentions for row in waits),
-                    "wait_total": nanoseconds(sum(row.wait_total for row in waits)),
-                    "wait_max": nanoseconds(max(row.wait_max for row in waits)),
-                    "wait_min": nanoseconds(min(row.wait_min for row in waits)),
-                }
-            )
-    return rows
+    return [
+        {
+            "cpu": int(cpu.id),
+            "name": f"cpu{cpu.id}",
+            "contended": cpu.lock_waits[0],
+            "wait_total": nanoseconds(cpu.lock_waits[1]),
+            "wait_max": nanoseconds(cpu.lock_waits[2]),
+            "wait_min": nanoseconds(cpu.lock_waits[3]),
+        }
+        for cpu in system.cpus
+        if cpu.lock_waits[0]
+    ]
 
 
 def _instances(system: System) -> list[LockInstance]:

@@ -219,7 +219,7 @@ def measure(system: System, load: Workload, study: str, warmup: Time, duration: 
 
 def _warnings(system: System, result: ResultDocument) -> Iterator[str]:
     """What makes a run's numbers mean less than they seem to; one sentence each."""
-    failed = sum(meter.failed for meters in system.meter.phases.values() for meter in meters)
+    failed = system.meter.failed
     if failed:
         yield f"{failed} allocations failed: no memory was left for them, or none in one piece so large"
     elif not result["throughput"]["ops"]:

@@ -27,7 +27,7 @@ from coalsim.engine.clock import Engine, Op
 from coalsim.engine.streams import Streams
 from coalsim.locks.base import Lock
 from coalsim.topology.machine import Machine
-from coalsim.units import CpuId, NodeId, Pfn, Time
+from coalsim.units import CpuId, NodeId, Pfn
 
 
 class Recorder(Protocol):
@@ -103,9 +103,9 @@ class Memory(Protocol):
 
 
 class CpuMeter:
-    """Operations completed on one processor in one phase.
+    """What one processor counts in one phase.
 
-    `done(latency)` counts one, with its latency in ps; it is the histogram's own `record`.
+    `done(latency)` counts an operation, with its latency in ps; it is the histogram's own `record`.
     """
 
     __slots__ = ("done", "failed", "latencies")
@@ -115,24 +115,12 @@ class CpuMeter:
         self.latencies = latencies
         self.done = latencies.record
 
-    def reset(self) -> None:
-        """Forget what was counted, at the end of the warm-up."""
-        self.failed = 0
-        self.latencies.clear()
-
-    @property
-    def count(self) -> int:
-        """Operations."""
-        return self.latencies.count
-
-    @property
-    def total(self) -> Time:
-        """Their latencies added up, in ps."""
-        return self.latencies.total
-
 
 class Meter:
-    """Operations by phase and processor.
+    """Operations by phase.
+
+    The processors of a phase share one histogram, unless the load wants them apart:
+    with many processors, one for each would not fit the host's cache.
 
     Args:
         num_cpus: of the machine.
@@ -142,19 +130,45 @@ class Meter:
     def __init__(self, num_cpus: int, make: Callable[[], Recorder]) -> None:
         self._num_cpus = num_cpus
         self._make = make
-        self.phases: dict[str, list[CpuMeter]] = {}
+        self._phases: dict[str, list[CpuMeter]] = {}
 
-    def cpu(self, cpu: CpuId, phase: str = "") -> CpuMeter:
-        """The meter of one processor; the phase named "" is that of loads with only one."""
-        if phase not in self.phases:
-            self.phases[phase] = [CpuMeter(self._make()) for _ in range(self._num_cpus)]
-        return self.phases[phase][cpu]
+    def cpu(self, cpu: CpuId, phase: str = "", *, apart: bool = False) -> CpuMeter:
+        """The meter of one processor; the phase named "" is that of loads with only one.
+
+        Args:
+            cpu: the processor.
+            phase: its name.
+            apart: the processors' histograms are needed one by one; the first call of a phase decides.
+        """
+        if phase not in self._phases:
+            shared = self._make()
+            self._phases[phase] = [CpuMeter(self._make() if apart else shared) for _ in range(self._num_cpus)]
+        return self._phases[phase][cpu]
+
+    @property
+    def phases(self) -> dict[str, list[Recorder]]:
+        """The histograms of each phase: one, or one for each processor."""
+        return {
+            phase: list({id(meter.latencies): meter.latencies for meter in meters}.values())
+            for phase, meters in self._phases.items()
+        }
+
+    @property
+    def count(self) -> int:
+        """Operations, over all phases."""
+        return sum(latencies.count for parts in self.phases.values() for latencies in parts)
+
+    @property
+    def failed(self) -> int:
+        """Operations that failed."""
+        return sum(meter.failed for meters in self._phases.values() for meter in meters)
 
     def reset(self) -> None:
         """Begin to count, at the end of the warm-up."""
-        for meters in self.phases.values():
+        for meters in self._phases.values():
             for meter in meters:
-                meter.reset()
+                meter.failed = 0
+                meter.latencies.clear()
 
 
 class Host(Protocol):

@@ -1,5 +1,7 @@
 """Rows of the lock table keep the rules of /proc/lock_stat."""
 
+from array import array
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,6 @@ from hypothesis import strategies as st
 from coalsim.locks.lockstat import LockStat
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.lock_columns import check_lock_row, lock_entry, lock_row_faults
-from coalsim.units import CpuId
 
 waits = st.tuples(
     st.integers(0, 3), st.sampled_from(["rmqueue_bulk", "free_pcppages_bulk"]), st.integers(0, 10**9)
@@ -20,13 +21,13 @@ def test_whatever_a_lock_counted_makes_a_row_that_keeps_the_rules(
     waited: list[tuple[int, str, int]], held: list[tuple[int, int]]
 ) -> None:
     """Averages are totals over counts, maxima lie above means, call sites add up to the lock."""
-    stat = LockStat("zone_lock", "spinlock")
+    stat, waits_of_cpu = LockStat("zone_lock", "spinlock"), array("q", (0, 0, 0, 0))
     for cpu, site, wait in waited:
-        usage = stat.usage(CpuId(cpu), site)
-        usage.waited(wait, bounced=cpu != 0, ahead="rmqueue_bulk")
+        usage = stat.usage(site)
+        usage.waited(waits_of_cpu, wait, bounced=cpu != 0, ahead="rmqueue_bulk")
         usage.held(wait, bounced=cpu != 0)
-    for cpu, hold in held:
-        stat.usage(CpuId(cpu), "rmqueue_buddy").held(hold, bounced=False)
+    for _, hold in held:
+        stat.usage("rmqueue_buddy").held(hold, bounced=False)
 
     entry = lock_entry(stat.row())
 
@@ -39,8 +40,8 @@ def test_whatever_a_lock_counted_makes_a_row_that_keeps_the_rules(
 def test_times_are_ns_and_whole_where_they_are_whole() -> None:
     """37,700 ps is 37.7, 40,000 ps is 40."""
     stat = LockStat("zone_lock", "spinlock")
-    usage = stat.usage(CpuId(1), "rmqueue_bulk")
-    usage.waited(37_700, bounced=True, ahead="rmqueue_bulk")
+    usage = stat.usage("rmqueue_bulk")
+    usage.waited(array("q", (0, 0, 0, 0)), 37_700, bounced=True, ahead="rmqueue_bulk")
     usage.held(40_000, bounced=True)
 
     entry = lock_entry(stat.row())

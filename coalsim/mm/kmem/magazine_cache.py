@@ -219,10 +219,9 @@ class MagazineCache:
 
     def _visit(self, cpu: Cpu, store: _Store, body: Body, site: str) -> Op[None]:
         """A section under the depot's lock; a wait for it is a failed try."""
-        usage = store.lock.stat.usage(cpu.id, site)
-        waits = usage.contentions
+        waits = cpu.lock_waits[0]
         yield from store.section(cpu, body, self._system.costs.depot_section, site)
-        if usage.contentions > waits:
+        if cpu.lock_waits[0] > waits:
             store.depot.note_failed_try()
             self.counts[cpu.id].contended += 1
 

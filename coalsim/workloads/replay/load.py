@@ -99,7 +99,7 @@ class Replay:
             start_from(
                 memory, self._zones, [*chain(*(zip(seats, census.cpus, strict=True) for seats in placed))]
             )
-        self._memory = memory
+        self._memory, self._meter = memory, host.meter
         self._feed = self._new_feed(memory, census)
         first = self._feed.read_chunk()
         pace = Pace(is_open=plan.mode == "open", overhead=plan.overhead)
@@ -128,7 +128,7 @@ class Replay:
     def results(self) -> Mapping[str, object]:
         """The `trace` part of the result document, and warnings; after the run."""
         tally = self._reader.tally
-        part = trace_part(tally, self._feed, self._players, self._memory)
+        part = trace_part(tally, self._feed, self._players, self._memory, self._meter.count)
         part["clones"] = self._plan.clone
         found = list(warnings(tally, self._feed, self._players))
         return {"trace": part} | ({"warnings": found} if found else {})

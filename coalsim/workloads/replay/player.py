@@ -203,14 +203,6 @@ class Player:
             yield from cpu.look()
         meter.done(cpu.clock - began)
 
-    @property
-    def operations(self) -> int:
-        """How many were done."""
-        own = self._meters
-        return sum(
-            meter.count for meter in (own.object_alloc, own.object_free, own.page_alloc, own.page_free)
-        )
-
     # -- pace
 
     def _wait_until(self, time: Time) -> Op[None]:

@@ -15,9 +15,9 @@ from coalsim.workloads.trace.tally import TraceTally
 
 
 def trace_part(
-    tally: TraceTally, feed: Feed, players: Sequence[Player], memory: MemoryManager
+    tally: TraceTally, feed: Feed, players: Sequence[Player], memory: MemoryManager, operations: int
 ) -> dict[str, object]:
-    """The `trace` part; after the run."""
+    """The `trace` part; after the run, in which so many operations were done."""
     return {
         "format": tally.format,
         "events": tally.events,
@@ -33,16 +33,15 @@ def trace_part(
         **asdict(feed.lifetimes.statistics()),
         "recorded_refill_pages": feed.recorded_refill_pages,
         "recorded_drain_pages": feed.recorded_drain_pages,
-        **_replayed(players, memory),
+        **_replayed(players, memory, operations),
     }
 
 
-def _replayed(players: Sequence[Player], memory: MemoryManager) -> dict[str, object]:
+def _replayed(players: Sequence[Player], memory: MemoryManager, operations: int) -> dict[str, object]:
     counts = [player.counts for player in players]
     own = memory.pages.own
     lists = [mine for pages in own for mine in pages.lists.values()]
     taken = sum(sum(pages.hits) + sum(pages.misses) for pages in own)
-    operations = sum(player.operations for player in players)
     late_total = sum(count.late_total for count in counts)
     return {
         "operations": operations,

@@ -49,7 +49,7 @@ class PageBulk:
         check_order(host.memory, self.order)
         gate = Rendezvous(self.cpus)
         for cpu_id in choose_cpus(host.machine, self.cpus, self.spread):
-            meters = host.meter.cpu(cpu_id, "alloc"), host.meter.cpu(cpu_id, "free")
+            meters = host.meter.cpu(cpu_id, "alloc", apart=True), host.meter.cpu(cpu_id, "free", apart=True)
             self.meters.append(meters)
             host.run_thread(cpu_id, "page_bulk", self._both(host.cpus[cpu_id], meters, host.memory, gate))
 
@@ -123,5 +123,6 @@ def release(cpu: Cpu, meter: CpuMeter, memory: Memory, order: int, heads: list[i
 
 def thread_mean(meters: list[CpuMeter]) -> float:
     """Each thread's time per operation, averaged over the threads, in ns; 0 if there was none."""
-    each = [meter.total / meter.count for meter in meters if meter.count]
+    parts = [meter.latencies for meter in meters]
+    each = [latencies.total / latencies.count for latencies in parts if latencies.count]
     return sum(each) / len(each) / NS if each else 0.0

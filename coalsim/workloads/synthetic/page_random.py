@@ -47,7 +47,7 @@ class PageRandom:
         hands: list[list[int]] = [[] for _ in range(self.cpus)]
         uniform = host.streams.stream("page_random shuffle").random
         for number, cpu_id in enumerate(choose_cpus(host.machine, self.cpus, self.spread)):
-            meter = host.meter.cpu(cpu_id, "free")
+            meter = host.meter.cpu(cpu_id, "free", apart=True)
             self.meters.append(meter)
             body = self._thread(host.cpus[cpu_id], number, meter, host.memory, gate, hands, uniform)
             host.run_thread(cpu_id, "page_random", body)

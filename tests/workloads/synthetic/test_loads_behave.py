@@ -226,7 +226,7 @@ def test_a_thread_s_operations_fill_its_wall_time() -> None:
     run(host, load)
     for cpu in host.cpus[:4]:
         spent = {cause: time for cause, time in cpu.spent.items() if cause not in ("idle", "rendezvous")}
-        counted = sum(host.meter.cpu(cpu.id, phase).total for phase in ("alloc", "free"))
+        counted = sum(host.meter.cpu(cpu.id, phase).latencies.total for phase in ("alloc", "free"))
         assert sum(spent.values()) == counted
 
 
@@ -236,7 +236,7 @@ def test_bulk_stops_where_memory_ends() -> None:
     result = run_kind(host, "page_bulk", {"cpus": 4, "frames_per_cpu": 4000})
     assert result["phases"]["alloc"]["throughput"] == result["phases"]["free"]["throughput"]
     assert 1500 < result["phases"]["alloc"]["throughput"]["ops"] <= 2048
-    assert [meter.failed for meter in host.meter.phases["alloc"]] == [1] * 4
+    assert [host.meter.cpu(cpu.id, "alloc").failed for cpu in host.cpus] == [1] * 4
     host.memory.validate()
     assert not host.memory.pages.taken_pages()
 
