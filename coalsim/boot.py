@@ -14,7 +14,7 @@ from simpy.events import Event
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.deadlock import report, report_stuck
-from coalsim.cpus.runqueue import Thread
+from coalsim.cpus.runqueue import Thread, report_asleep
 from coalsim.engine.accounts import split_at
 from coalsim.engine.clock import Engine, Op
 from coalsim.engine.probes import Probes
@@ -25,6 +25,7 @@ from coalsim.locks.lockdep import LockClass
 from coalsim.locks.registry import make_lock
 from coalsim.mm.kmem.magazine_types import MagazineTypes
 from coalsim.mm.manager import MemoryManager
+from coalsim.mm.phys.placement import Placement
 from coalsim.profiles.profile import KernelProfile
 from coalsim.topology.distance import Distance
 from coalsim.topology.machine import Machine
@@ -43,7 +44,7 @@ class SystemConfig:
 
     `lock` is the policy of the kernel's spinlocks, `load_lock` that of locks which a load
     takes for their own sake (the same, unless it sleeps).  `magazine_types` replaces the published
-    table and the kernel's threshold.
+    table and the kernel's threshold, `placement` the policy that the profile names.
     """
 
     machine: Machine
@@ -56,6 +57,7 @@ class SystemConfig:
     fast_paths: bool = True
     tick_events: bool = False
     magazine_types: MagazineTypes | None = None
+    placement: type[Placement] | None = None
 
 
 class System:
@@ -95,6 +97,7 @@ class System:
             self.costs,
             self.make_ranked_lock,
             config.magazine_types,
+            config.placement,
         )
         self.meter = Meter(machine.num_cpus, config.recorder)
         self._threads: list[list[Thread]] = [[] for _ in self.cpus]
@@ -204,6 +207,8 @@ class System:
     def _declare_update(self, at: Time, period: Time) -> None:
         def update() -> None:
             self.memory.update_magazines()
+            if stuck := self._stuck():  # or updates, which never end, would hide it
+                raise DeadlockError(stuck)
             self._declare_update(at + period, period)
 
         self.env.declare_barrier(at, update)
@@ -226,7 +231,8 @@ class System:
         holds it, none of them has been let in, and none is about to be.
         """
         blocked = [cpu for cpu in self.cpus if cpu.blocked_on is not None]
-        if not blocked:
+        asleep = [thread for own in self._threads for thread in own if thread.asleep_on is not None]
+        if not blocked and not asleep:
             return ""
         moving = [
             cpu.blocked_on
@@ -242,8 +248,10 @@ class System:
         ]
         if lost:
             return report("lost wake-up, nobody will let these in", report_stuck(lost))
-        if not moving and all(cpu.waiting and not cpu.alarm.armed and not cpu.inbox for cpu in self.cpus):
-            return report("nothing can happen any more", report_stuck(blocked))
+        at_rest = all(cpu.waiting and not cpu.alarm.armed and not cpu.inbox for cpu in self.cpus)
+        if not moving and at_rest and self.env.only_time_passes:
+            lines = [*report_stuck(blocked), *report_asleep(asleep)]
+            return report("nothing can happen any more", lines)
         return ""
 
     def time_by_cause(self, at: Time) -> list[dict[str, Time]]:

@@ -135,13 +135,6 @@ class GuardedLines:
         return refusal(self.path, message, remedy, line=line)
 
 
-def open_lines(
-    path: str | PathLike[str], max_input: int = DEFAULT_MAX_INPUT, max_line: int = MAX_LINE
-) -> Iterator[tuple[int, str]]:
-    """(line number, line) of a plain or gzip text file; see `GuardedLines`."""
-    return iter(GuardedLines(path, max_input=max_input, max_line=max_line))
-
-
 def read_guarded(path: str | PathLike[str], *, max_input: int = DEFAULT_MAX_INPUT) -> bytes:
     """The whole unpacked content of a plain or gzip file.
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coalsim.errors import InputError
-from coalsim.guarded import GuardedLines, clean, open_lines, read_guarded
+from coalsim.guarded import GuardedLines, clean, read_guarded
 from coalsim.units import KIB, MIB
 
 
 def lines_of(path: Path, **limits: int) -> list[tuple[int, str]]:
-    return list(open_lines(path, **limits))
+    return list(GuardedLines(path, **limits))
 
 
 def refused(path: Path, **limits: int) -> str:

@@ -23,7 +23,13 @@ from coalsim.observe.summary import summary
 from coalsim.observe.tables import Style
 from coalsim.topology.presets import preset_names
 
-_PATHS = (("machine", "name"), ("kernel", "lock"), ("workload", "trace"), ("workload", "snapshots"))
+_PATHS = (
+    ("machine", "name"),
+    ("kernel", "lock"),
+    ("kernel", "placement"),
+    ("workload", "trace"),
+    ("workload", "snapshots"),
+)
 """Keys of a configuration that may hold a path."""
 
 
@@ -74,7 +80,8 @@ def _anchored(config: Mapping[str, object]) -> dict[str, object]:
         keys = anchored.get(table)
         if isinstance(keys, dict) and isinstance(keys.get(key), str):
             file, colon, name = keys[key].partition(":") if table == "kernel" else (keys[key], "", "")
-            if file and Path(file).exists() and not (table == "machine" and file in preset_names()):
+            is_name = not colon if table == "kernel" else table == "machine" and file in preset_names()
+            if file and not is_name and Path(file).exists():
                 keys[key] = f"{Path(file).resolve()}{colon}{name}"
     return anchored
 

@@ -16,6 +16,7 @@ Handlers change private state of their processor only, never wait and take no lo
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from simpy.events import Event
 
@@ -29,6 +30,16 @@ from coalsim.units import CpuId, NodeId, Time
 
 IDLE = "idle"
 SWITCH = "switch"
+
+
+class Switcher(Protocol):
+    """Who changes the address space of a processor; filled in by the kernel above."""
+
+    def switch_to(self, cpu: "Cpu", thread: Thread) -> Op[None]:
+        """Load what the thread needs."""
+
+    def go_idle(self, cpu: "Cpu") -> Op[None]:
+        """Nobody is ready; called synchronised."""
 
 
 class Cpu(Clocked):
@@ -56,6 +67,7 @@ class Cpu(Clocked):
         "preempt_depth",
         "queue",
         "switch_cost",
+        "switcher",
         "switches",
         "transfer",
     )
@@ -87,6 +99,7 @@ class Cpu(Clocked):
         self.lock_waits = array("q", (0, 0, 0, 0))
         self.locks_held: list[object] = []  # by the running thread, for lockdep
         self.switches = 0
+        self.switcher: Switcher | None = None  # who changes address spaces, where there are any
         self._last_thread: Thread | None = None
         self._idle = False
 
@@ -118,6 +131,10 @@ class Cpu(Clocked):
             self._last_thread = self.current = thread
             self.queue.new_slice(self.ticks)
             thread.cpu = self
+            if self.switcher is not None:
+                yield from self.switcher.switch_to(self, thread)
+            for operation in thread.operations:
+                operation.come_back(self)
             resume = thread.body.send
             try:
                 event = resume(None)
@@ -127,11 +144,16 @@ class Cpu(Clocked):
             except StopIteration:
                 yield from self.sync()
                 thread.end()
+            for operation in thread.operations:
+                operation.leave(self)
             thread.cpu = None
             self.current = None
 
     def _wait_for_thread(self) -> Op[None]:
         yield from self.sync()
+        if self.queue.is_empty and self.switcher is not None:
+            yield from self.switcher.go_idle(self)
+            yield from self.sync()
         if self.queue.is_empty:
             self._idle = True
             yield from self.wait(IDLE)
@@ -141,6 +163,7 @@ class Cpu(Clocked):
     def enqueue(self, thread: Thread, at: Time) -> None:
         """Make a thread ready to run here; an idle processor starts it at `at` (> now)."""
         assert at > self.env._now, "nothing crosses between processors in no time"
+        thread.asleep_on = None
         self.queue.put(thread)
         if self._idle and not self.alarm.armed:
             self.alarm.arm(at)
@@ -154,6 +177,8 @@ class Cpu(Clocked):
     def park(self) -> Op[None]:
         """Take the running thread off the processor until somebody enqueues it again."""
         yield from self.sync()
+        assert self.current is not None, "only threads sleep"
+        self.current.asleep_on = self
         yield PARKED
 
     def preempt_point(self) -> Op[None]:

@@ -7,9 +7,11 @@ started joins it: that handler grows by the request's cost and answers from its 
 Source: Linux kernel/smp.c, `llist_add` to an empty call_single_queue sends the IPI.
 """
 
+from collections.abc import Mapping, Sequence
+
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.messages import Shot
-from coalsim.units import Time
+from coalsim.units import CpuId, Time
 
 
 class CallQueue:
@@ -32,6 +34,16 @@ class CallQueue:
             arrival: when an interrupt sent now would arrive.
             shot: what to run, with this processor among its targets.
         """
+        if self.joins(initiator, shot):
+            return
+        self.claim(arrival, shot)
+        carrier = Shot[Cpu](
+            initiator, initiator.clock, 1, 0, lambda _: self.take(arrival), lambda _: 1, joinable=True
+        )
+        initiator.send([(arrival, self._cpu)], carrier)
+
+    def joins(self, initiator: Cpu, shot: Shot[Cpu]) -> bool:
+        """Whether the request joins a handler that is yet to start; False: it needs an interrupt."""
         now = initiator.env._now
         assert initiator.clock == now, "a call queue is shared state: sync before"
         target = self._cpu
@@ -45,16 +57,17 @@ class CallQueue:
             shot.effect(target)
             shot.answer(target.id, now, self._handler_starts, began, target.handler_until)
         else:
-            self.interrupts += 1
-            self._arrives = arrival
-            carrier = Shot[Cpu](
-                initiator, now, 1, 0, lambda _: self._take(arrival), lambda _: 1, joinable=True
-            )
-            self._waiting.append(shot)
-            shot.waiting_for[target.id] = target
-            initiator.send([(arrival, target)], carrier)
+            return False
+        return True
 
-    def _take(self, arrived: Time) -> None:
+    def claim(self, arrival: Time, shot: Shot[Cpu]) -> None:
+        """The queue was empty: the request waits for the interrupt that now has to be sent."""
+        self.interrupts += 1
+        self._arrives = arrival
+        self._waiting.append(shot)
+        shot.waiting_for[self._cpu.id] = self._cpu
+
+    def take(self, arrived: Time) -> None:
         """The handler is queued on the processor: run every request in it."""
         target = self._cpu
         requests, self._waiting, self._arrives = self._waiting, [], -1
@@ -67,3 +80,30 @@ class CallQueue:
             shot.effect(target)
             came = max(arrived, shot.sent)  # a request may join a handler that is pending
             shot.answer(target.id, came, max(came, starts), began, target.handler_until)
+
+
+def call_many(
+    queues: Mapping[CpuId, CallQueue] | Sequence[CallQueue],
+    initiator: Cpu,
+    arrivals: Sequence[tuple[Time, Cpu]],
+    shot: Shot[Cpu],
+) -> None:
+    """Interrupt processors whose queues were found empty (`joins` said no); synchronised.
+
+    One carrier for all: targets of one arrival time share an event.
+
+    Args:
+        queues: by processor.
+        initiator: who asks.
+        arrivals: when the interrupt reaches which processor.
+        shot: what to run, with all of them among its targets.
+    """
+    at_of = {target.id: at for at, target in arrivals}
+
+    def take(target: Cpu) -> None:
+        queues[target.id].take(at_of[target.id])
+
+    for at, target in arrivals:
+        queues[target.id].claim(at, shot)
+    carrier = Shot[Cpu](initiator, initiator.clock, len(arrivals), 0, take, lambda _: 1, joinable=True)
+    initiator.send(arrivals, carrier)

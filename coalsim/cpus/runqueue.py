@@ -7,14 +7,17 @@ to leave the processor; `Cpu.main` drives it.
 """
 
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
 
 import simpy
 from simpy.events import Event
 
 from coalsim.cpus.deadlock import Agent, Blocker
 from coalsim.engine.clock import Op
+
+if TYPE_CHECKING:
+    from coalsim.cpus.operation import Running
 
 SLICE_TICKS = 1  # a slice is one timer tick, as round robin has it
 
@@ -31,7 +34,7 @@ class Thread:
         on_end: called when it has ended, synchronised.
     """
 
-    __slots__ = ("blocked_on", "body", "cpu", "name", "on_end")
+    __slots__ = ("asleep_on", "blocked_on", "body", "cpu", "name", "on_end", "operations", "space")
 
     def __init__(self, name: str, body: Op[None], on_end: Callable[[], None] | None = None) -> None:
         self.name = name
@@ -39,6 +42,9 @@ class Thread:
         self.on_end = on_end
         self.blocked_on: Blocker | None = None  # the sleeping lock for which it is parked
         self.cpu: Agent | None = None  # the processor that runs it
+        self.operations: list[Running] = []  # under way, outermost first
+        self.space: object | None = None  # its address space; None: a kernel thread, which uses any
+        self.asleep_on: Agent | None = None  # the processor that it left to sleep; nobody has woken it
 
     @property
     def label(self) -> str:
@@ -55,6 +61,19 @@ class Thread:
         """Tell whoever wants to know."""
         if self.on_end is not None:
             self.on_end()
+
+
+def report_asleep(threads: Sequence[Thread]) -> list[str]:
+    """One line for each thing that sleeping threads wait for: who sleeps, and on which processor."""
+    sleepers: dict[str, list[str]] = {}
+    for thread in threads:
+        if thread.asleep_on is not None:
+            reason = f", waiting for {thread.blocked_on.describe()}" if thread.blocked_on is not None else ""
+            sleepers.setdefault(reason, []).append(f"{thread.label} on {thread.asleep_on.label}")
+    return [
+        f"{', '.join(names)} {'sleeps' if len(names) == 1 else 'sleep'} until woken{reason}"
+        for reason, names in sleepers.items()
+    ]
 
 
 class RunQueue:

@@ -70,6 +70,17 @@ class Engine(simpy.Environment):
         self._barriers: list[Time] = []
         self._last_barrier: Time = 0
 
+    @property
+    def only_time_passes(self) -> bool:
+        """Nothing is to come but timer ticks and barriers: nobody will ever be woken."""
+        barriers = len(self._barriers)
+        for _, rank, _, _ in self._queue:
+            if rank == RANK_BARRIER:
+                barriers -= 1  # the start of a process has the same rank and is no barrier
+            elif not RANK_TICK <= rank < RANK_MESSAGE:
+                return False
+        return barriers >= 0
+
     def declare_barrier(self, at: Time, action: Callable[[], None]) -> None:
         """Call `action` at time `at`, before anything else that happens then.
 

@@ -37,11 +37,13 @@ class Shot(Generic[C]):
         effect: what the handler does to its processor's private state.
         way_back: time from the end of a target's handler until the initiator sees its answer.
         joinable: until its handler starts, `effect` may still take further requests.
+        early: a target answers when its handler starts, not when it ends.
     """
 
     __slots__ = (
         "cost",
         "done",
+        "early",
         "effect",
         "initiator",
         "joinable",
@@ -63,8 +65,10 @@ class Shot(Generic[C]):
         way_back: Callable[[CpuId], Time],
         *,
         joinable: bool = False,
+        early: bool = False,
     ) -> None:
         self.joinable = joinable
+        self.early = early
         self.initiator = initiator
         self.sent = sent
         self.left = targets
@@ -78,6 +82,8 @@ class Shot(Generic[C]):
 
     def answer(self, cpu: CpuId, arrived: Time, may_start: Time, started: Time, ended: Time) -> None:
         """A target's handler ends at `ended`, which is known as soon as it is queued."""
+        if self.early:
+            ended = started
         back = self.way_back(cpu)
         seen = ended + back
         self.waiting_for.pop(cpu, None)

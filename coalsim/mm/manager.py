@@ -23,7 +23,7 @@ from coalsim.mm.kmem.sheaf_cache import SheafCache
 from coalsim.mm.kmem.slab import SlabDirectory
 from coalsim.mm.kmem.slub_cache import SlubObjects
 from coalsim.mm.phys.pages import PageAllocator
-from coalsim.mm.phys.placement import placement
+from coalsim.mm.phys.placement import Placement, placement
 from coalsim.mm.phys.zones import build_zones
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.switches import Switches
@@ -40,6 +40,7 @@ class MemoryManager:
         switches, costs: of the kernel profile.
         make_lock: makes the allocator's locks.
         magazine_types: the sizes of magazines; None: the published table, with the kernel's threshold.
+        policy: of placement; None: the one that the switches name.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class MemoryManager:
         costs: KernelCosts,
         make_lock: LockMaker,
         magazine_types: MagazineTypes | None = None,
+        policy: type[Placement] | None = None,
     ) -> None:
         self.switches = switches
         self.max_order = switches.max_order
@@ -61,7 +63,7 @@ class MemoryManager:
         ]
         nodes = [NodeId(node) for node in switches.placement_nodes]
         self.pages = PageAllocator(
-            self.zones, cpus, costs, switches, placement(switches.placement, by_distance, nodes)
+            self.zones, cpus, costs, switches, placement(switches.placement, by_distance, nodes, policy)
         )
         self._system = KmemSystem(list(cpus), self.pages, costs, switches, make_lock, machine.num_nodes)
         self._directory: SlabDirectory = {}

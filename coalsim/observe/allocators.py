@@ -10,7 +10,7 @@ from coalsim.observe import numbers
 from coalsim.observe.memory_document import (
     Count,
     Fragmentation,
-    MagazineRow,
+    Memory,
     MemoryBytes,
     NumaRow,
     PageListRow,
@@ -21,34 +21,45 @@ from coalsim.units import format_size
 
 _NUMA = ("numa_hit", "numa_miss", "numa_foreign", "numa_interleave", "numa_local", "numa_other")
 
+_LAYERS = {  # title and columns for each kind of per-CPU objects; "-": it has nothing of that kind
+    "magazines": (
+        "per-CPU magazines of each cache (a hit needs nothing shared)",
+        "cache rounds allocs hit% frees hit% depot-allocs depot-frees slab-allocs slab-frees "
+        "contended resizes",
+    ),
+    "sheaves": (
+        "per-CPU sheaves of each cache (a hit needs nothing shared)",
+        "cache capacity allocs hit% frees hit% barn-allocs barn-frees slab-allocs slab-frees contended -",
+    ),
+    "slub": (
+        "per-CPU freelists of each cache (a hit needs nothing shared, slab: a slab's own list, node: a lock)",
+        "cache - allocs hit% frees hit% slab-allocs slab-frees node-allocs node-frees - -",
+    ),
+}
 
-def magazine_table(rows: Sequence[MagazineRow]) -> Table:
-    """Hit rates and depot traffic of each cache; caches that were never used are left out."""
-    cells = []
-    for row in rows:
+
+def magazine_table(memory: Memory) -> Table:
+    """Hit rates of the per-CPU objects of each cache, and the traffic behind; unused caches are left out."""
+    title, words = _LAYERS.get(memory.get("layer", ""), _LAYERS["magazines"])
+    heads = words.split()
+    kept = [at for at, head in enumerate(heads) if head != "-"]
+    rows = []
+    for row in memory["magazines"]:
         if row["allocs"] or row["frees"]:
-            counts = (row["depot_allocs"], row["depot_frees"], row["slab_allocs"], row["slab_frees"])
-            cells.append(
-                (
-                    row["cache"],
-                    numbers.count(row["rounds"]) if row["rounds"] else "-",
-                    numbers.count(row["allocs"]),
-                    numbers.share(row["alloc_hits"], row["allocs"]),
-                    numbers.count(row["frees"]),
-                    numbers.share(row["free_hits"], row["frees"]),
-                    *(numbers.count(count) for count in counts),
-                    numbers.count(row["contended"]),
-                    numbers.count(row["resizes"]),
-                )
+            behind = (row["depot_allocs"], row["depot_frees"], row["slab_allocs"], row["slab_frees"])
+            cells = (
+                row["cache"],
+                numbers.count(row["rounds"]) if row["rounds"] else "-",
+                numbers.count(row["allocs"]),
+                numbers.share(row["alloc_hits"], row["allocs"]),
+                numbers.count(row["frees"]),
+                numbers.share(row["free_hits"], row["frees"]),
+                *(numbers.count(count) for count in behind),
+                numbers.count(row["contended"]),
+                numbers.count(row["resizes"]),
             )
-    return Table(
-        columns(
-            "cache rounds allocs hit% frees hit% depot-allocs depot-frees slab-allocs slab-frees "
-            "contended resizes"
-        ),
-        tuple(cells),
-        title="per-CPU objects of each cache (rounds of a magazine or sheaf; a hit needs nothing shared)",
-    )
+            rows.append(tuple(cells[at] for at in kept))
+    return Table(columns(" ".join(heads[at] for at in kept)), tuple(rows), title=title)
 
 
 def page_list_table(rows: Sequence[PageListRow]) -> Table:
@@ -145,11 +156,3 @@ def bytes_table(memory: MemoryBytes) -> Table:
     return Table(
         columns("where bytes share%"), tuple(cells), title=f"memory, {format_size(total)} in all", totals=1
     )
-
-
-def conservation_faults(memory: MemoryBytes) -> list[str]:
-    """What is wrong with the sum of the parts, in words; nothing is, in a run that lost no memory."""
-    parts = memory["free"] + memory["used"] + memory["percpu"] + memory["reserved"]
-    if parts == memory["total"]:
-        return []
-    return [f"free + used + percpu + reserved = {parts}, not total = {memory['total']}"]

@@ -38,11 +38,13 @@ class SlabRow(TypedDict):
 
 
 class MagazineRow(TypedDict):
-    """The per-CPU magazines of one cache, all CPUs together.
+    """The per-CPU objects of one cache, all CPUs together.
 
     A hit was served by the CPU's own two magazines.  The rest went to the depot for
     an exchange, and what the depot could not serve went on to the slabs:
     allocs = alloc_hits + depot_allocs + slab_allocs, and frees likewise.
+    Sheaves have a barn for a depot.  Under SLUB a hit was served by the CPU's own
+    freelist; `depot_...` took an exchange on a slab, `slab_...` a node's list or new pages.
     """
 
     cache: str
@@ -134,6 +136,7 @@ class Memory(TypedDict, total=False):
     bytes: MemoryBytes
     buddyinfo: list[BuddyRow]
     slabinfo: list[SlabRow]
+    layer: str  # what `magazines` is about: magazines, slub or sheaves
     magazines: list[MagazineRow]
     pagelists: list[PageListRow]
     fragmentation: Fragmentation

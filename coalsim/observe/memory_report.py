@@ -69,7 +69,7 @@ def _pagelists(memory: Memory, version: str, style: Style) -> str:
 
 
 def _magazines(memory: Memory, version: str, style: Style) -> str:
-    return render(magazine_table(memory["magazines"]), style) if memory.get("magazines") else ""
+    return render(magazine_table(memory), style) if memory.get("magazines") else ""
 
 
 def _numa(memory: Memory, version: str, style: Style) -> str:

@@ -155,7 +155,7 @@ def _memory(memory: Memory, style: Style) -> Iterator[str]:
         yield render(page_list_table(memory["pagelists"]), style)
     if memory.get("magazines"):
         busiest = sorted(memory["magazines"], key=lambda row: (-row["allocs"] - row["frees"], row["cache"]))
-        yield render(magazine_table(busiest[:CACHES_SHOWN]), style)
+        yield render(magazine_table({**memory, "magazines": busiest[:CACHES_SHOWN]}), style)
     if lines := [*_memory_lines(memory)]:
         yield "\n".join(lines) + "\n"
 

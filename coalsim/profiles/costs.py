@@ -9,16 +9,18 @@ A refill or a drain of a page list is priced whole, fixed part plus pages, as it
 was measured; `buddy_*` price single blocks outside a batch.  Never both.
 
 Invariant: every field comes from an entry with value, unit, source and status
-in a profile's TOML; none has a default.
+in a profile's TOML; none has a default.  The steps of virtual memory are in
+`vm_costs.py`.
 """
 
 from dataclasses import dataclass
 
+from coalsim.profiles.vm_costs import VmCosts
 from coalsim.units import Time
 
 
 @dataclass(frozen=True, kw_only=True)
-class KernelCosts:
+class KernelCosts(VmCosts):
     """Costs of kernel steps in picoseconds, resolved on a machine's clock."""
 
     # -- processor and scheduler

@@ -3,6 +3,8 @@
 Measured curves come from many kernels, so a profile is a set of these switches
 and not one number.  Each switch names the Linux version (and commit, where one
 is known) that brought it.  A switch exists only if some mechanism reads it.
+Those of allocators, locks and time are here; those of virtual memory are in
+`vm_switches.py`.
 
 Invariant: a `Switches` that exists is consistent; its constructor refuses what
 no kernel could be.  Nothing here waits or costs time.
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from coalsim.errors import ConfigError, Problem
+from coalsim.profiles.vm_switches import Rule, VmSwitches
 from coalsim.units import SEC, Time
 
 SlabLayer = Literal["magazines", "slub", "sheaves"]
@@ -38,7 +41,7 @@ AS_TIME = {"kind": "time"}  # metadata of fields written as text with a unit, su
 
 
 @dataclass(frozen=True, kw_only=True)
-class Switches:
+class Switches(VmSwitches):
     """Everything in which kernel profiles differ, apart from costs."""
 
     # -- object caches
@@ -125,13 +128,13 @@ class Switches:
     def __post_init__(self) -> None:
         problems = [
             Problem(key=f"kernel.{key}", value=str(value), message=message, remedy=remedy)
-            for key, value, fits, message, remedy in self._rules()
+            for key, value, fits, message, remedy in (*self._rules(), *self.vm_rules())
             if not fits
         ]
         if problems:
             raise ConfigError(problems)
 
-    def _rules(self) -> list[tuple[str, object, bool, str, str]]:
+    def _rules(self) -> list[Rule]:
         orders = self.pcp_orders
         return [
             ("max_order", self.max_order, 0 <= self.max_order <= 20, "no such block size", "use 0 to 20"),

@@ -226,6 +226,7 @@ def memory(manager: MemoryManager) -> Memory:
         "bytes": sizes,
         "buddyinfo": [_buddy_row(manager, index) for index in range(len(pages.zones))],
         "slabinfo": [_slab_row(line) for line in lines if line.num_slabs],
+        "layer": manager.switches.slab,
         "magazines": _magazine_rows(manager),
         "pagelists": [
             row for index in range(len(pages.zones)) if (row := _list_row(manager, index)) is not None

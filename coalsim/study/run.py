@@ -17,6 +17,7 @@ from coalsim.boot import System, SystemConfig
 from coalsim.errors import ConfigError, KernelBug, Problem
 from coalsim.locks.base import Lock, SpinLock
 from coalsim.locks.registry import find_lock, find_spinlock
+from coalsim.mm.phys.placement import Placement, find_placement
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.histogram import Histogram
 from coalsim.observe.means import mean_document
@@ -65,6 +66,9 @@ def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
 
     machine = collected(lambda: _machine(spec, max_input))
     locks = collected(lambda: _locks(spec))
+    placement = collected(
+        lambda: find_placement(spec.kernel.switches.placement, spec.asked("kernel.placement"))
+    )
     build = getattr(spec.workload, "build", None)
     assert build is not None, "every workload model can build its load"
     load = collected(build)
@@ -84,6 +88,7 @@ def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
         profile=spec.kernel,
         lock=kernel_lock,
         load_lock=load_lock,
+        placement=cast("type[Placement]", placement),
         recorder=Histogram,
         seed=spec.run.seed,
         run_ahead=spec.engine.run_ahead,
@@ -164,15 +169,16 @@ def _run_once(plan: Plan, config: SystemConfig, number: int, watch: Watch | None
     except KernelBug:
         raise
     except Exception as error:
-        raise (_failure_of_users_lock(config, error) or error) from None
+        raise (_failure_of_users_class(config, error) or error) from None
 
 
-def _failure_of_users_lock(config: SystemConfig, error: Exception) -> ConfigError | None:
-    """What a lock that somebody brought along did wrong; None if it was not one."""
-    modules = {config.lock.__module__: None, (config.load_lock or config.lock).__module__: None}
-    for module in modules:
-        if not module.startswith("coalsim."):
-            return failure_in(module, error, "kernel.lock")
+def _failure_of_users_class(config: SystemConfig, error: Exception) -> ConfigError | None:
+    """What a lock or placement that somebody brought along did wrong; None if it was not one."""
+    classes = ((config.lock, "lock"), (config.load_lock, "lock"), (config.placement, "placement"))
+    modules = {policy.__module__: f"kernel.{name}" for policy, name in classes if policy is not None}
+    for module, key in modules.items():
+        if not module.startswith("coalsim.") and (theirs := failure_in(module, error, key)) is not None:
+            return theirs
     return None
 
 

@@ -78,7 +78,7 @@ class StudySpec:
             "kernel": {
                 "profile": self.kernel.name,
                 **self.kernel.switches_as_text(),
-                **self._lock_by_path(),
+                **self._classes_by_path(),
                 "cost": {key: f"{cost.value} {cost.unit}" for key, cost in self.kernel.parameters()},
             },
             "workload": {"kind": self.workload_kind, **self.workload.model_dump(mode="json")},
@@ -86,10 +86,13 @@ class StudySpec:
             "run": self.run.model_dump(),
         }
 
-    def _lock_by_path(self) -> dict[str, str]:
-        """The lock's file, if it is named by one, as it is found from where we are."""
-        lock = self.kernel.switches.lock
-        return {"lock": self.document.path("kernel.lock", lock)} if names_file(lock) else {}
+    def _classes_by_path(self) -> dict[str, str]:
+        """The classes that are named by a file, as it is found from where we are."""
+        switches = self.kernel.switches
+        named = {"lock": switches.lock, "placement": switches.placement}
+        return {
+            key: self.document.path(f"kernel.{key}", name) for key, name in named.items() if names_file(name)
+        }
 
 
 def parse_spec(

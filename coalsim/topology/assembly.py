@@ -18,7 +18,7 @@ from coalsim.errors import InputError, Problem
 from coalsim.guarded import clean
 from coalsim.provenance import Sourced, Status
 from coalsim.topology.check import MAX_MEMORY, size_problem
-from coalsim.topology.costs import assumed_costs, dram_matrix, filled
+from coalsim.topology.costs import assumed_costs, dram_matrix, filled, no_mmu_warning
 from coalsim.topology.distance import Distance, socket_hops
 from coalsim.topology.machine import Machine, Row
 from coalsim.topology.overrides import occupancy_as_transfer
@@ -85,6 +85,8 @@ def assembled(found: Found) -> Machine:
         line_occupancy={distance: occupancy_as_transfer(cost) for distance, cost in transfer.items()},
         ipi_flight=filled(costs.ipi_flight, occurring),
         ipi_send=costs.ipi_send,
+        ipi=costs.ipi,
+        mmu=costs.mmu,
         links=links,
         interconnect=_assumed_links(len(links)),
         link_bandwidth=costs.link_bandwidth,
@@ -190,5 +192,6 @@ def _warnings(found: Found, numbers: Mapping[int, NodeId], occurring: Iterable[D
     guessed += ["links and their bandwidth", "interrupt costs"]
     classes = ", ".join(distance.key for distance in occurring)
     yield f"not in the file, so assumed: {', '.join(guessed)}, and cache-line hand-over ({classes})"
+    yield no_mmu_warning()
     if found.slit:
         yield "node distances are firmware's ratios, not latencies: no latency was made from them"

@@ -6,12 +6,15 @@ negative size), not unusual machines.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from coalsim.errors import Problem
 from coalsim.provenance import Sourced
 from coalsim.topology.distance import UNREACHABLE, socket_hops
+from coalsim.topology.interrupts import interrupt_problems
+from coalsim.topology.mmu import TIMES, mmu_problems
 from coalsim.units import PAGE_SIZE, SEC, TIB
 
 if TYPE_CHECKING:
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 MAX_CPUS = 8192  # the most that Linux can be built for on x86-64 (NR_CPUS)
 MAX_NODES = 1024  # Linux: MAX_NUMNODES with NODES_SHIFT 10
 MAX_MEMORY = 4096 * TIB  # 52 bits of physical address
-TIME_UNITS = ("ps", "ns", "us", "cycles")
 
 
 def machine_problems(machine: "Machine") -> list[Problem]:
@@ -170,14 +172,20 @@ def _numbers(machine: "Machine") -> Iterator[Problem]:
         return  # cycles mean nothing without it
     free = ("line_transfer.self", "line_occupancy.self", "ipi_send")  # these cross nothing
     good: dict[int, None] = {}  # many cells of a large matrix are one object
+    for problem in mmu_problems(machine.mmu, clock.value):
+        yield replace(problem, where=machine.name)
+    for problem in interrupt_problems(machine.ipi, machine.guest, clock.value):
+        yield replace(problem, where=machine.name)
     for key, number in machine.parameters():
-        if key.startswith("layout.") or key.endswith(".memory") or key == "clock_ghz" or id(number) in good:
+        if key.startswith(("layout.", "mmu.", "guest.")) or key.endswith(".memory") or key == "clock_ghz":
+            continue  # looked at elsewhere
+        if id(number) in good:
             continue
         if key.endswith("bandwidth"):
             if number.unit != "GB/s" or not 0 < number.value <= 1_000_000:
                 yield _unfit(machine, key, number, "give a bandwidth above 0 in GB/s")
-        elif number.unit not in TIME_UNITS:
-            yield _unfit(machine, key, number, f"give a time in {', '.join(TIME_UNITS)}")
+        elif number.unit not in TIMES:
+            yield _unfit(machine, key, number, f"give a time in {', '.join(TIMES)}")
         elif not number.value.is_finite() or number.value > SEC or number.picoseconds(clock.value) > SEC:
             yield _unfit(machine, key, number, "give less than a second")
         elif number.picoseconds(clock.value) < (0 if key in free else 1):

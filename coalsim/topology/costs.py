@@ -16,6 +16,9 @@ from pathlib import Path
 from coalsim.provenance import Sourced
 from coalsim.topology.cost_reader import TIMES, Reader
 from coalsim.topology.distance import Distance, of_hops
+from coalsim.topology.interrupts import GuestCosts, IpiModel, read_guest, read_ipi_model
+from coalsim.topology.mmu import Mmu
+from coalsim.topology.mmu_file import mmu_named, with_numbers
 from coalsim.topology.toml_text import key_lines, read_toml
 
 Costs = Mapping[Distance, Sourced]
@@ -32,6 +35,9 @@ class CostSheet:
     line_transfer: Costs
     ipi_flight: Costs
     ipi_send: Sourced
+    ipi: IpiModel
+    mmu: Mmu
+    guest: GuestCosts
 
 
 def filled(costs: Costs, needed: Iterable[Distance]) -> dict[Distance, Sourced]:
@@ -67,7 +73,7 @@ def dram_matrix(costs: Costs, sockets: Sequence[int], hops: Sequence[Sequence[in
 
 @cache
 def assumed_costs() -> CostSheet:
-    """The sheet for everything that an imported file does not say."""
+    """The sheet for everything that an imported file does not say; `guest` for models of guests."""
     path = Path(__file__).with_name("assumptions.toml")
     document, text = read_toml(path)
     reader = Reader(document, str(path), key_lines(text))
@@ -76,11 +82,37 @@ def assumed_costs() -> CostSheet:
     bandwidth = reader.number(reader.table("node"), "bandwidth", ("GB/s",), "node.")
     link_bandwidth = reader.number(reader.table("links"), "bandwidth", ("GB/s",), "links.")
     tables = {key: reader.by_distance(key) for key in ("dram", "line_transfer", "ipi_flight")}
+    ipi, guest = read_ipi_model(reader), read_guest(reader)
+    mmu = mmu_named(reader.text(document, "mmu", ""))
     reader.finish()
     assert clock is not None
     assert send is not None
     assert bandwidth is not None
     assert link_bandwidth is not None
+    assert ipi is not None
+    assert guest is not None
     return CostSheet(
-        clock_ghz=clock, ipi_send=send, bandwidth=bandwidth, link_bandwidth=link_bandwidth, **tables
+        clock_ghz=clock,
+        ipi_send=send,
+        ipi=ipi,
+        mmu=_assumed(mmu),
+        guest=guest,
+        bandwidth=bandwidth,
+        link_bandwidth=link_bandwidth,
+        **tables,
+    )
+
+
+def _assumed(mmu: Mmu) -> Mmu:
+    """What was measured on that microarchitecture is only assumed of another machine."""
+    source = f"not in the machine's file; as {mmu.name}"
+    numbers = {key: replace(number, source=source, status="assumed") for key, number in mmu.numbers()}
+    return with_numbers(mmu, numbers)
+
+
+def no_mmu_warning() -> str:
+    """What a reader should know of a machine whose file names no microarchitecture."""
+    name = assumed_costs().mmu.name
+    return (
+        f"no microarchitecture in the file, so the TLBs and flushes of {name} are assumed (machine.mmu=NAME)"
     )

@@ -1,7 +1,8 @@
 """A machine as a JSON document: what `coalsim machines show --json` prints."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from coalsim.provenance import Sourced
 from coalsim.topology.machine import Machine
 
 Json = str | int | float | bool | None | list["Json"] | Mapping[str, "Json"]
@@ -59,6 +60,13 @@ def machine_document(machine: Machine) -> dict[str, Json]:
         "links": [list(pair) for pair in machine.links],
         "link_bandwidth_gb_s": float(machine.link_bandwidth.value),
         "ipi_send_ns": machine.ipi_send.picoseconds(clock) / 1000,
+        "ipi_model": {
+            "name": machine.ipi.name,
+            "source": machine.ipi.source,
+            "status": machine.ipi.status,
+        },
+        "guest": _values(machine.guest.numbers()) if machine.guest else None,
+        "mmu": {"name": machine.mmu.name, **_values(machine.mmu.numbers())},
         **tables,
         "parameters": [
             {
@@ -72,3 +80,8 @@ def machine_document(machine: Machine) -> dict[str, Json]:
         ],
         "warnings": list(machine.warnings),
     }
+
+
+def _values(numbers: Iterable[tuple[str, Sourced]]) -> dict[str, Json]:
+    """As they stand in their files; units and sources are among the parameters."""
+    return {key: float(number.value) for key, number in numbers}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from coalsim.provenance import Sourced
 from coalsim.topology.distance import Distance
+from coalsim.topology.draw_mmu import interrupt_text, translation_text
 from coalsim.topology.machine import Machine
 from coalsim.topology.place import MemoryNode
 from coalsim.topology.ranges import ranges
@@ -28,7 +29,15 @@ WHAT = {
 
 def machine_text(machine: Machine) -> list[str]:
     """The whole drawing, without provenance."""
-    parts = (_head(machine), _boxes(machine), _links(machine), _matrix(machine), _classes(machine))
+    parts = (
+        _head(machine),
+        _boxes(machine),
+        _links(machine),
+        _matrix(machine),
+        _classes(machine),
+        interrupt_text(machine),
+        translation_text(machine),
+    )
     lines = [line.rstrip() for part in parts for line in ("", *part)]
     return lines[1:]
 
@@ -49,10 +58,13 @@ def provenance_text(machine: Machine) -> list[str]:
 
 
 def _keys(keys: Sequence[str]) -> str:
-    """Cells of one table count together: ``dram (16)``."""
+    """Cells of one table count together: ``dram (16)``; the many of the MMU are named once."""
     counts: dict[str, int] = {}
+    of_mmu = False
     for key in keys:
         name = key.split(".")[0] if key.startswith("dram.") else key
+        if key.startswith("mmu."):
+            name, of_mmu = key.removeprefix("mmu.") if of_mmu else key, True
         name = "node." + key.split(".")[2] if key.startswith("node.") else name
         counts[name] = counts.get(name, 0) + 1
     return ", ".join(f"{name} ({count})" if count > 1 else name for name, count in counts.items())

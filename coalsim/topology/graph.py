@@ -3,7 +3,8 @@
 Vertices are ``socket 0``, ``node 0``, ``cluster 0``, ``core 0``, ``cpu 0`` and carry
 `kind`; edges carry `kind`: ``link`` (socket to socket, with `bandwidth` in GB/s),
 ``memory`` (node to socket, with `bandwidth`), ``part`` (the containment tree).
-The graph itself carries the latency matrix and the hand-over costs by distance.
+The graph itself carries the latency matrix, the hand-over costs by distance, and the
+names of the microarchitecture and of the way that interrupts are sent.
 """
 
 from itertools import pairwise
@@ -21,6 +22,8 @@ def machine_graph(machine: "Machine") -> "networkx.Graph[str]":
 
     graph: networkx.Graph[str] = networkx.Graph(
         name=machine.name,
+        mmu=machine.mmu.name,
+        ipi_model=machine.ipi_model,
         dram_ps=[[machine.dram_latency(a.node, b.node) for b in machine.nodes] for a in machine.nodes],
         line_transfer_ps={
             distance.key: cost.picoseconds(machine.clock_ghz.value)

@@ -22,6 +22,8 @@ from coalsim.errors import ConfigError
 from coalsim.provenance import Sourced
 from coalsim.topology.check import machine_problems
 from coalsim.topology.distance import Distance, of_hops, socket_hops
+from coalsim.topology.interrupts import GuestCosts, IpiModel
+from coalsim.topology.mmu import Mmu
 from coalsim.topology.place import (
     CpuPlace,
     MemoryNode,
@@ -51,9 +53,12 @@ class Machine:
         line_occupancy: how long one transfer keeps the line busy for the next one.
         ipi_flight: from sending to the first instruction of the handler.
         ipi_send: what sending costs the sender.
+        ipi: how interrupts are sent, by name.
+        mmu: what translating addresses costs, and the size of the TLBs.
         links: pairs of sockets that are wired to each other.
         interconnect: number of links, with the provenance of `links`.
         slit: firmware's relative distances, None if unknown.
+        guest: what the hypervisor adds, None on bare metal.
         warnings: what a reader should know: figures that were filled in, rules that were guessed.
     """
 
@@ -68,10 +73,13 @@ class Machine:
     line_occupancy: Mapping[Distance, Sourced]
     ipi_flight: Mapping[Distance, Sourced]
     ipi_send: Sourced
+    ipi: IpiModel
+    mmu: Mmu
     links: tuple[tuple[int, int], ...]
     interconnect: Sourced
     link_bandwidth: Sourced
     slit: Slit | None = None
+    guest: GuestCosts | None = None
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -105,6 +113,11 @@ class Machine:
     def memory(self) -> int:
         """Bytes of all nodes."""
         return sum(node.memory for node in self.nodes)
+
+    @property
+    def ipi_model(self) -> str:
+        """Name of the model by which interrupts are sent (`interrupts.IPI_MODELS`)."""
+        return self.ipi.name
 
     def cpus_of_node(self, node: NodeId) -> tuple[CpuId, ...]:
         """CPUs whose memory is local in `node`, lowest id first; empty for memory-only nodes."""
@@ -180,6 +193,10 @@ class Machine:
             for distance, cost in table.items():
                 yield f"{name}.{distance.key}", cost
         yield "ipi_send", self.ipi_send
+        for key, number in self.mmu.numbers():
+            yield f"mmu.{key}", number
+        for key, number in self.guest.numbers() if self.guest else ():
+            yield f"guest.{key}", number
 
     def tables(self) -> dict[str, Mapping[Distance, Sourced]]:
         """The costs that go by distance, by name."""
@@ -193,7 +210,7 @@ class Machine:
         """A copy with some numbers replaced: ``{"clock_ghz": "2.2", "dram.0.1": "150ns"}``.
 
         Keys are those of `parameters` (not the layout), and ``memory``, ``bandwidth``,
-        ``dram.local``, ``dram.remote`` for all nodes at once.
+        ``dram.local``, ``dram.remote`` for all nodes at once; ``mmu`` and ``ipi_model`` take names.
 
         Raises:
             ConfigError: unknown keys (with the nearest known one), values that cannot be.

@@ -23,6 +23,10 @@ cross, cross2), ``pairs = [[0, 1]]``, or a whole matrix in `values`.  `[line_tra
 `[line_occupancy]`, `[ipi_flight]` go by class of distance (`distance.py`).
 `[links]` has the pairs of sockets (left out: all) and their bandwidth.
 
+``mmu = "skylake-sp"`` names the microarchitecture whose TLBs and flush costs the machine
+has (`mmu_file.py`), `[mmu_values]` replaces single numbers of it.  `ipi_model` and, for a
+guest, `[guest]` say how interrupts are sent (`interrupts.py`).
+
 Invariant: `machine_file_text` (`machine_writer.py`) of a machine reads back equal.
 """
 
@@ -32,11 +36,14 @@ from pathlib import Path
 from coalsim.errors import ConfigError
 from coalsim.guarded import DEFAULT_MAX_INPUT, clean
 from coalsim.topology.cost_reader import TIMES, Reader
-from coalsim.topology.costs import filled
+from coalsim.topology.costs import assumed_costs, filled, no_mmu_warning
 from coalsim.topology.distance import socket_hops
+from coalsim.topology.interrupts import read_guest, read_ipi_model
 from coalsim.topology.layout_reader import read_layout
 from coalsim.topology.machine import Machine
 from coalsim.topology.matrix_reader import read_dram, read_link_bandwidth, read_links, read_slit
+from coalsim.topology.mmu import Mmu
+from coalsim.topology.mmu_file import UNKNOWN, mmu_named, mmu_names, nearest, read_values, with_numbers
 from coalsim.topology.node_reader import read_nodes
 from coalsim.topology.overrides import occupancy_as_transfer
 from coalsim.topology.place import occurring_distances
@@ -49,6 +56,10 @@ TOP = (
     "sources",
     "clock_ghz",
     "ipi_send",
+    "ipi_model",
+    "guest",
+    "mmu",
+    "mmu_values",
     "layout",
     "node",
     "links",
@@ -76,7 +87,8 @@ def _machine(reader: Reader, default_name: str) -> Machine:
     reader.only(top, TOP)
     name = reader.text(top, "name", default_name)
     title = reader.text(top, "title", name)
-    warnings = _warnings(reader)
+    mmu, warnings = _mmu(reader), _warnings(reader)
+    ipi, guest = read_ipi_model(reader), read_guest(reader)
     clock = reader.number(top, "clock_ghz", ("GHz",))
     send = reader.number(top, "ipi_send", TIMES)
     transfer = reader.by_distance("line_transfer")
@@ -109,6 +121,9 @@ def _machine(reader: Reader, default_name: str) -> Machine:
             },
             ipi_flight=filled(flight, occurring_distances(layout.cpus, hops)),
             ipi_send=send,
+            ipi=ipi or assumed_costs().ipi,
+            mmu=mmu,
+            guest=guest,
             links=links,
             interconnect=interconnect,
             link_bandwidth=link_bandwidth,
@@ -117,15 +132,29 @@ def _machine(reader: Reader, default_name: str) -> Machine:
         )
     except ConfigError as refused:
         problems = [
-            replace(problem, where=reader.where, line=line_of(reader.lines, problem.key))
+            replace(problem, where=reader.where, line=line_of(reader.lines, _key_in_file(problem.key)))
             for problem in refused.problems
         ]
     raise ConfigError(problems)
 
 
+def _key_in_file(key: str) -> str:
+    return key.replace("mmu.", "mmu_values.", 1) if key.startswith("mmu.") else key
+
+
+def _mmu(reader: Reader) -> Mmu:
+    """The microarchitecture that is named, or else assumed, with the file's own numbers."""
+    name = reader.text(reader.document, "mmu", "")
+    numbers = read_values(reader, "mmu_values")
+    if name and name not in mmu_names():
+        reader.refuse("mmu", UNKNOWN, nearest(name), name)
+        name = ""
+    return with_numbers(mmu_named(name) if name else assumed_costs().mmu, numbers)
+
+
 def _warnings(reader: Reader) -> tuple[str, ...]:
     found = reader.document.get("warnings", [])
     if isinstance(found, list) and all(isinstance(text, str) and text.isprintable() for text in found):
-        return tuple(found)
+        return tuple(found) if "mmu" in reader.document else (*found, no_mmu_warning())
     reader.refuse("warnings", "not a list of texts", 'write warnings = ["..."]')
     return ()

@@ -3,12 +3,13 @@
 Everything is listed: each core, each node, each latency (equal ones together).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from coalsim.provenance import Sourced
-from coalsim.topology.distance import Distance
+from coalsim.topology.interrupts import IpiModel
 from coalsim.topology.machine import Machine
+from coalsim.topology.mmu_file import mmu_named
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"'}
 
@@ -30,12 +31,24 @@ def _lines(machine: Machine) -> Iterator[str]:
         yield "]"
     yield f"clock_ghz = {_number(machine.clock_ghz)}"
     yield f"ipi_send = {_number(machine.ipi_send)}"
+    yield f"mmu = {_text(machine.mmu.name)}"
+    yield f"ipi_model = {{ value = {_text(machine.ipi.name)}, {_provenance(machine.ipi)} }}"
     yield from _layout(machine)
     yield from _links(machine)
     yield from _dram(machine)
     yield from _slit(machine)
     for name, table in machine.tables().items():
-        yield from _table(name, table)
+        yield from _table(name, ((distance.key, cost) for distance, cost in table.items()))
+    yield from _mmu(machine)
+    if machine.guest:
+        yield from _table("guest", machine.guest.numbers())
+
+
+def _mmu(machine: Machine) -> Iterable[str]:
+    """Only what differs from the microarchitecture that is named."""
+    named = mmu_named(machine.mmu.name)
+    own = [(key, number) for key, number in machine.mmu.numbers() if number != named[key]]
+    return _table("mmu_values", own) if own else ()
 
 
 def _layout(machine: Machine) -> Iterator[str]:
@@ -100,18 +113,21 @@ def _slit(machine: Machine) -> Iterator[str]:
     yield f"status = {_text(machine.slit.status)}"
 
 
-def _table(name: str, table: Mapping[Distance, Sourced]) -> Iterable[str]:
-    return ["", f"[{name}]", *(f"{distance.key} = {_number(cost)}" for distance, cost in table.items())]
+def _table(name: str, rows: Iterable[tuple[str, Sourced]]) -> Iterable[str]:
+    return ["", f"[{name}]", *(f"{key} = {_number(number)}" for key, number in rows)]
 
 
 def _number(number: Sourced) -> str:
     parts = (
         f"value = {_decimal(number.value)}",
         f"unit = {_text(number.unit)}",
-        f"source = {_text(number.source)}",
-        f"status = {_text(number.status)}",
+        _provenance(number),
     )
     return f"{{ {', '.join(parts)} }}"
+
+
+def _provenance(known: Sourced | IpiModel) -> str:
+    return f"source = {_text(known.source)}, status = {_text(known.status)}"
 
 
 def _decimal(value: Decimal) -> str:

@@ -3,10 +3,14 @@
 A replaced number is `assumed` and its source says that the user set it.  A bare
 number takes the unit of the one that it replaces.  An occupancy that was filled
 in from the hand-over latency follows it.
+
+`mmu` and `ipi_model` take names.  What is set under ``mmu.`` and ``guest.`` is put in
+place together, because entries and ways fit each other only together.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from difflib import get_close_matches
@@ -15,7 +19,10 @@ from typing import TYPE_CHECKING
 from coalsim.errors import ConfigError, Problem
 from coalsim.provenance import Sourced
 from coalsim.topology.check import MAX_MEMORY
+from coalsim.topology.costs import assumed_costs
 from coalsim.topology.distance import Distance
+from coalsim.topology.interrupts import GUEST_KEYS, IpiModel, with_costs
+from coalsim.topology.mmu_file import mmu_named, with_numbers
 from coalsim.units import PAGE_SIZE, parse_size
 
 if TYPE_CHECKING:
@@ -27,6 +34,7 @@ _NUMBER = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-zµ/]*)\s*\Z")
 _UNITS = {
     "GHz": ("GHz",),
     "GB/s": ("GB/s",),
+    "": ("",),
     "time": ("ps", "ns", "us", "cycles"),
 }
 
@@ -53,22 +61,34 @@ def overridden(machine: "Machine", values: Mapping[str, str]) -> "Machine":
     for (
         key
     ) in known:  # in the machine's order, whatever the order of the mapping: `memory` before `node.0.memory`
-        if key in accepted:
+        if key in accepted and not key.startswith(("mmu.", "guest.")):
             try:
                 machine = _with_one(machine, key, accepted[key])
             except ConfigError as refusal:
-                problems += refusal.problems
+                problems += _blamed_on(key, accepted[key], refusal)
+    for with_group in (_with_mmu, _with_guest):
+        try:
+            machine = with_group(machine, accepted)
+        except ConfigError as refusal:
+            problems += refusal.problems
     if problems:
         raise ConfigError(problems)
     return machine
 
 
+def _blamed_on(key: str, text: str, refusal: ConfigError) -> list[Problem]:
+    """The mistakes in a machine that was good before `key` was set, each once and told of that key."""
+    told = dict.fromkeys((problem.message, problem.remedy) for problem in refusal.problems)
+    return [_problem(key, text, message, remedy) for message, remedy in told]
+
+
 def override_keys(machine: "Machine") -> Iterator[str]:
     """Every key that may be set: the broad ones first, so that narrow ones win."""
-    yield from ("memory", "bandwidth", "dram.local", "dram.remote")
+    yield from ("memory", "bandwidth", "dram.local", "dram.remote", "mmu", "ipi_model")
     for key, _ in machine.parameters():
-        if not key.startswith("layout."):
+        if not key.startswith(("layout.", "guest.")):
             yield key
+    yield from (f"guest.{key}" for key in GUEST_KEYS)  # a machine that is no guest can become one
 
 
 def _with_one(machine: "Machine", key: str, text: str) -> "Machine":
@@ -78,6 +98,10 @@ def _with_one(machine: "Machine", key: str, text: str) -> "Machine":
             return replace(machine, clock_ghz=_number(key, text, machine.clock_ghz))
         case "ipi_send":
             return replace(machine, ipi_send=_number(key, text, machine.ipi_send))
+        case "ipi_model":
+            return replace(machine, ipi=IpiModel(name=text, source=BY_THE_USER, status="assumed"))
+        case "mmu":
+            return replace(machine, mmu=mmu_named(text))
         case "link_bandwidth":
             return replace(machine, link_bandwidth=_number(key, text, machine.link_bandwidth))
         case "memory" | "bandwidth":
@@ -136,14 +160,63 @@ def _with_cost(
     return {**table, distance: _number(key, text, table[distance])}
 
 
+def _with_mmu(machine: "Machine", values: Mapping[str, str]) -> "Machine":
+    changed = _numbers(values, "mmu", machine.mmu.numbers())
+    if not changed:
+        return machine
+    with _named_as_set():
+        return replace(machine, mmu=with_numbers(machine.mmu, changed))
+
+
+def _with_guest(machine: "Machine", values: Mapping[str, str]) -> "Machine":
+    guest = machine.guest or assumed_costs().guest
+    changed = _numbers(values, "guest", guest.numbers())
+    if not changed:
+        return machine
+    with _named_as_set():
+        return replace(machine, guest=with_costs(guest, changed))
+
+
+@contextmanager
+def _named_as_set() -> Iterator[None]:
+    """The keys of mistakes become those of ``--set``."""
+    try:
+        yield
+    except ConfigError as refusal:
+        problems = [_problem(p.key, p.value, p.message, p.remedy) for p in refusal.problems]
+    else:
+        return
+    raise ConfigError(problems)
+
+
+def _numbers(
+    values: Mapping[str, str], group: str, known: Iterable[tuple[str, Sourced]]
+) -> dict[str, Sourced]:
+    """Those of a group that are set."""
+    changed: dict[str, Sourced] = {}
+    problems: list[Problem] = []
+    for name, old in known:
+        key = f"{group}.{name}"
+        if key in values:
+            try:
+                changed[name] = _number(key, values[key], old)
+            except ConfigError as refusal:
+                problems += refusal.problems
+    if problems:
+        raise ConfigError(problems)
+    return changed
+
+
 def _number(key: str, text: str, old: Sourced) -> Sourced:
     units = _UNITS.get(old.unit, _UNITS["time"])
     found = _NUMBER.match(text)
     if not found or len(text) > 40:
-        raise ConfigError([_problem(key, text, "not a number", f"write it like {old.value} {old.unit}")])
+        example = f"{old.value} {old.unit}".strip()
+        raise ConfigError([_problem(key, text, "not a number", f"write it like {example}")])
     unit = found[2] or old.unit
     if unit not in units:
-        raise ConfigError([_problem(key, text, f"the unit {unit} does not fit", f"use {', '.join(units)}")])
+        remedy = f"use {', '.join(units)}" if old.unit else "give a plain number"
+        raise ConfigError([_problem(key, text, f"the unit {unit} does not fit", remedy)])
     value = Decimal(found[1].replace("_", ""))
     return Sourced(value=value, unit=unit, source=BY_THE_USER, status="assumed")
 

@@ -1,6 +1,7 @@
 """Mistakes: one line for each on stderr, with place and remedy; nothing on stdout; the right exit code."""
 
 import gzip
+import json
 import os
 import subprocess
 import sys
@@ -517,6 +518,126 @@ def test_a_lock_on_the_command_line_needs_no_trust(locks: Path, capsys: pytest.C
     """And does what the class that it is made from does."""
     own = accepted(capsys, *LOOP, "--set", f"kernel.lock={locks}:Good")
     assert own == accepted(capsys, *LOOP, "--set", "kernel.lock=mcs")
+
+
+PLACEMENTS = '''\
+class Farthest:
+    """The node farthest away comes first."""
+
+    def __init__(self, by_distance, allowed):
+        self.by_distance = by_distance
+
+    def nodes(self, local, turn):
+        return tuple(reversed(self.by_distance[local])), turn
+
+
+class Nowhere(Farthest):
+    """Names a node that no machine has."""
+
+    def nodes(self, local, turn):
+        return (99,), turn
+
+
+class Single(Farthest):
+    """Forgets the turn."""
+
+    def nodes(self, local, turn):
+        return self.by_distance[local]
+
+
+class Raises(Farthest):
+    """Fails when it is asked."""
+
+    def nodes(self, local, turn):
+        return self.by_distance[1 << 20], turn  # line 29
+
+
+class Narrow(Farthest):
+    """Cannot be made as a placement is."""
+
+    def __init__(self):
+        pass
+
+
+class NoPlacement:
+    """Something else."""
+'''
+PAGES = (
+    "run",
+    "page_bulk",
+    "--machine",
+    "clx2",
+    "--set",
+    "workload.cpus=2",
+    "--set",
+    "workload.frames_per_cpu=300",
+)
+
+
+@pytest.fixture
+def placements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of those placements, in the folder that we are in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "placements.py").write_text(PLACEMENTS)
+    return tmp_path / "placements.py"
+
+
+@pytest.mark.usefixtures("placements")
+def test_a_placement_of_ones_own_decides_where_pages_come_from(capsys: pytest.CaptureFixture[str]) -> None:
+    """All pages come from the other node, where it wanted them."""
+    own = json.loads(accepted(capsys, *PAGES, "--set", "kernel.placement=./placements.py:Farthest", "--json"))
+    numa = [(row["numa_hit"], row["numa_local"], row["numa_miss"]) for row in own["memory"]["numa"]]
+    assert numa[0] == (0, 0, 0)
+    assert numa[1][0] >= 600
+    assert numa[1][1:] == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("named", "place", "mistake"),
+    [
+        ("placements.py:Nowhere", "", "Nowhere answers ((99,), 0) to nodes(0, 0); "),
+        ("placements.py:Single", "", "Single answers (0, 1) to nodes(0, 0); "),
+        ("placements.py:Raises", "placements.py:29", "failed while it ran: IndexError: "),
+        ("placements.py:Narrow", "", "Narrow cannot be made: TypeError: "),
+        ("placements.py:NoPlacement", "", "not a placement policy: it has no nodes; "),
+        ("missing.py:Placement", "", "no such file; "),
+    ],
+)
+def test_a_file_with_no_usable_placement_is_bad_input(
+    named: str, place: str, mistake: str, placements: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Told with the line that is to blame, or else with the option."""
+    (line,) = refused(capsys, *PAGES, "--set", f"kernel.placement=./{named}")
+    assert line.startswith(
+        str(placements.parent / place) if place else f"--set kernel.placement=./{named}: kernel.placement"
+    )
+    assert mistake in line
+
+
+def test_a_study_that_names_the_file_of_a_placement_needs_trust(
+    placements: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its path is relative to the study, and whole in the configuration that is written."""
+    folder = placements.parent / "below"
+    folder.mkdir()
+    (folder / "study.toml").write_text(
+        '[kernel]\nplacement = "../placements.py:Farthest"\n'
+        '[workload]\nkind = "page_bulk"\ncpus = 2\nframes_per_cpu = 300\n'
+    )
+    (line,) = refused(capsys, "run", "below/study.toml")
+    assert line.startswith("below/study.toml:2: kernel.placement = ../placements.py:Farthest: ")
+    accepted(capsys, "run", "below/study.toml", "--trust", "--out", "result")
+    accepted(capsys, "run", "result/config.json", "--trust")
+
+
+def test_an_unknown_placement_is_told_with_the_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """As for locks."""
+    (line,) = refused(capsys, *PAGES, "--set", "kernel.placement=intreleave")
+    assert line == (
+        "--set kernel.placement=intreleave: kernel.placement = intreleave: no such placement policy; "
+        "did you mean interleave? the names are local, bind, interleave, preferred; "
+        "your own is ./file.py:Class"
+    )
 
 
 def test_a_workload_that_frees_twice_ends_with_the_culprit() -> None:

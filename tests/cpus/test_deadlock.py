@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import pytest
+from simpy.events import Event
 
+from coalsim.boot import System, SystemConfig
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.deadlock import Agent, Blocker, check_for_deadlock, report_stuck
 from coalsim.cpus.runqueue import Thread
@@ -14,7 +16,11 @@ from coalsim.errors import DeadlockError
 from coalsim.locks.base import LockSetup
 from coalsim.locks.lockdep import LockClass
 from coalsim.locks.mcs import McsLock
-from coalsim.units import CpuId, NodeId, Time
+from coalsim.locks.mutex import Mutex
+from coalsim.observe.histogram import Histogram
+from coalsim.profiles.profile import load_profile
+from coalsim.topology.presets import load_machine
+from coalsim.units import US, CpuId, NodeId, Time
 
 LOOKAHEAD = 100
 
@@ -163,3 +169,119 @@ def test_waiting_for_a_processor_with_interrupts_on_is_no_deadlock() -> None:
 
     run(env, cpus, initiator(cpus[0]), spinner(cpus[1]))
     assert released == [1 + LOOKAHEAD + 10 + 1]
+
+
+# -- threads that sleep in a booted system ------------------------------------------------------------------
+
+
+def booted(hz: int, *, tick_events: bool) -> System:
+    return System(
+        SystemConfig(
+            machine=load_machine("coal"),
+            profile=load_profile("coal").with_overrides({"hz": str(hz)}),
+            lock=McsLock,
+            load_lock=Mutex,
+            recorder=Histogram,
+            tick_events=tick_events,
+        )
+    )
+
+
+def run_for(system: System, duration: Time, *bodies: Op[None]) -> None:
+    """Run a thread on each processor from 0 on, up to a barrier."""
+    for cpu, body in zip(system.cpus, bodies, strict=False):
+        system.run_thread(cpu.id, f"t{cpu.id}", body)
+    system.boot()
+    end = Event(system.env)
+    system.env.declare_barrier(duration, lambda: system.env.stop(end))
+    system.run(end)
+
+
+def asleep(cpu: Cpu) -> Op[None]:
+    cpu.charge(50, "work")
+    yield from cpu.park()
+
+
+def busy(cpu: Cpu, time: Time) -> Op[None]:
+    cpu.charge(time, "work")
+    yield from cpu.sync()
+
+
+TICKS = pytest.mark.parametrize(
+    ("hz", "tick_events"), [(0, False), (1000, False), (1000, True)], ids=["none", "computed", "events"]
+)
+
+
+@TICKS
+def test_a_thread_that_nobody_will_wake_is_named(hz: int, tick_events: bool) -> None:
+    """With its processor, at the end of the run or at the first tick after all else is over."""
+    system = booted(hz, tick_events=tick_events)
+    with pytest.raises(DeadlockError) as caught:
+        run_for(system, 9000 * US, asleep(system.cpus[0]), busy(system.cpus[1], 10), asleep(system.cpus[2]))
+    assert str(caught.value).splitlines() == [
+        "nothing can happen any more:",
+        "  thread t0 on CPU 0, thread t2 on CPU 2 sleep until woken",
+    ]
+
+
+@TICKS
+def test_a_run_whose_events_end_early_names_its_sleepers(hz: int, tick_events: bool) -> None:
+    """Without a barrier the events end, or nothing but ticks goes on; both come to the same."""
+    system = booted(hz, tick_events=tick_events)
+    system.run_thread(CpuId(3), "lone", asleep(system.cpus[3]))
+    system.boot()
+    with pytest.raises(DeadlockError, match=r"any more:\n  thread lone on CPU 3 sleeps until woken$"):
+        system.run(system.finished)
+
+
+@TICKS
+def test_a_sleeper_on_a_lock_that_nobody_will_release_is_named_with_its_holder(
+    hz: int, tick_events: bool
+) -> None:
+    """The holder sleeps as well, but not for a lock: no circle, yet nobody can go on."""
+    system = booted(hz, tick_events=tick_events)
+    mutex = system.make_lock("inode", "inode")
+
+    def holder(cpu: Cpu) -> Op[None]:
+        yield from mutex.acquire(cpu, "open")
+        yield from cpu.park()
+
+    def waiter(cpu: Cpu) -> Op[None]:
+        cpu.charge(US, "work")
+        yield from mutex.acquire(cpu, "stat")
+
+    with pytest.raises(DeadlockError) as caught:
+        run_for(system, 9000 * US, holder(system.cpus[0]), waiter(system.cpus[1]))
+    assert str(caught.value).splitlines() == [
+        "nothing can happen any more:",
+        "  thread t0 on CPU 0 sleeps until woken",
+        "  thread t1 on CPU 1 sleeps until woken, waiting for mutex inode (held by thread t0 since open)",
+    ]
+
+
+@TICKS
+def test_a_sleeper_whom_somebody_will_still_wake_is_left_alone(hz: int, tick_events: bool) -> None:
+    """A user's own event is on its way when the run ends, and every processor idles until then."""
+    system = booted(hz, tick_events=tick_events)
+    alarm_clock = system.env.timeout(9500 * US)
+    run_for(system, 9000 * US, asleep(system.cpus[0]))
+    assert not alarm_clock.processed
+
+
+@TICKS
+def test_a_sleeper_who_was_woken_is_left_alone(hz: int, tick_events: bool) -> None:
+    """It sleeps over several ticks on which nothing else happens, then goes on to its end."""
+    system = booted(hz, tick_events=tick_events)
+    woken: list[Time] = []
+
+    def body(cpu: Cpu) -> Op[None]:
+        thread = cpu.current
+        assert thread is not None
+        alarm_clock = system.env.timeout(5500 * US)
+        alarm_clock.callbacks.append(lambda _: cpu.enqueue(thread, cpu.env.now + 1))
+        yield from cpu.park()
+        yield from cpu.sync()
+        woken.append(system.env.now)
+
+    run_for(system, 9000 * US, body(system.cpus[0]))
+    assert woken == [5500 * US + 1]

@@ -153,6 +153,43 @@ def test_a_double_free_of_pages_says_where_they_are(kernel: str, order: int) -> 
     assert text.endswith("on a per-CPU list") if order == 0 else "free in zone" in text
 
 
+@pytest.mark.parametrize("kernel", ["slub", "sheaves"])
+def test_a_double_free_inside_a_block_on_a_list_is_one(kernel: str) -> None:
+    """Nobody has the frame any more, though the zone has not got it back either."""
+
+    def act(memory: MemoryManager, cpu: Cpu, noted: list[int]) -> Op[None]:
+        pfn = yield from memory.alloc_pages(cpu, 2, "taker")
+        noted.append(pfn)
+        yield from memory.free_pages(cpu, pfn, 2, "first")
+        yield from memory.free_pages(cpu, Pfn(pfn + 3), 0, "culprit")
+
+    text, pfn = told(kernel, DoubleFree, act)
+    assert text == f"{pfn + 3:#x} is free already: freed at culprit on CPU 1; the block is on a per-CPU list"
+
+
+def test_a_free_of_what_was_taken_before_the_start_is_foreign() -> None:
+    """Nobody was ever given it, so nobody frees it twice; the free frame beside it is free already."""
+    system = live_system("slub", machine="coal")
+    zone = system.memory.zones[-1]
+    zone.source.shape([1])  # one free frame, all others taken by nobody
+    (free,) = (pfn for pfn in range(zone.first, zone.first + zone.frames) if zone.source.is_free(pfn))
+    taken = [pfn for pfn in (zone.first, free ^ 1, zone.first + zone.frames - 1) if pfn != free]
+    refused: list[BadFree] = []
+
+    def program(cpu: Cpu) -> Op[None]:
+        for pfn in (free, *taken):
+            try:
+                yield from system.memory.free_pages(cpu, Pfn(pfn), 0, "culprit")
+            except BadFree as refusal:
+                refused.append(refusal)
+
+    play(system, program)
+    assert [type(refusal) for refusal in refused] == [DoubleFree] + [ForeignFree] * len(taken)
+    assert str(refused[-1]).endswith(
+        "freed at culprit on CPU 0; it was taken before the start and never allocated"
+    )
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("order", [1, 4])
 def test_a_free_inside_a_block_of_pages_names_the_block(kernel: str, order: int) -> None:

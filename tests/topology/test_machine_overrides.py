@@ -90,6 +90,29 @@ def test_a_clock_that_cannot_be_is_refused(clock: str) -> None:
         load_preset("coal").with_overrides({"clock_ghz": clock})
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "told"),
+    [
+        ("memory", "0", "a machine without memory; give at least one node some"),
+        ("clock_ghz", "0", "not a cost that a machine can have; give a clock from 0.001 to 1000 GHz"),
+        ("bandwidth", "0", "not a cost that a machine can have; give a bandwidth above 0 in GB/s"),
+        (
+            "dram.local",
+            "0",
+            "not a cost that a machine can have; nothing crosses in no time: give at least 1 ps",
+        ),
+        ("line_transfer.cross", "2000000000", "not a cost that a machine can have; give less than a second"),
+    ],
+)
+def test_a_value_that_no_machine_can_have_is_told_once_and_of_its_key(key: str, text: str, told: str) -> None:
+    """Not of the machine, nor of each of the numbers that a broad key reaches."""
+    with pytest.raises(ConfigError) as refused:
+        load_preset("coal").with_overrides({key: text})
+    (problem,) = refused.value.problems
+    assert (problem.where, problem.key, problem.value) == ("", f"machine.{key}", text)
+    assert str(problem) == f"machine.{key} = {text}: {told}"
+
+
 def test_a_distance_that_does_not_occur_cannot_be_set() -> None:
     """`coal` has no second hop."""
     machine = load_preset("coal")

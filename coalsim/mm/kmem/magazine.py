@@ -107,11 +107,6 @@ class CpuCache:
         self.loaded, self.previous = Magazine(0), Magazine(0)
         return out
 
-    def warm(self, loaded: Magazine, previous: Magazine) -> None:
-        """Start with these magazines, as after a long run; `previous` must be full or empty."""
-        self.loaded, self.previous = loaded, previous
-        self.validate()
-
     def validate(self) -> None:
         """Check the invariants; tests call this after every step."""
         for magazine in (self.loaded, self.previous):

@@ -1,7 +1,7 @@
 """Sheaves: Linux's per-CPU arrays of objects (6.18 opt-in, 7.0 for every cache).
 
 Magazines by another name: each CPU has a `main` sheaf and perhaps a `spare` one, and a
-barn per node keeps up to 10 full and 10 empty ones.  What differs from magazines is
+barn per node keeps up to 10 full ones and the empty ones left by them.  What differs from magazines is
 the barn's limit: a long burst of frees flushes sheaves to the slabs, a long burst of
 allocations fills them from the slabs, each time a whole sheaf in one go.
 
@@ -13,7 +13,7 @@ allocations fills them from the slabs, each time a whole sheaf in one go.
         else:
             sheaf = cpu.take_spare() or barn.take_empty() or barn.new_sheaf()
             ...                                        # fill it from the slabs
-            left = cpu.install_full(sheaf)             # left: an empty one for the barn
+            cpu.install_full(sheaf)
         address = cpu.alloc()
 
     if not cpu.free(address):                          # both sheaves are full
@@ -33,7 +33,7 @@ allocations fills them from the slabs, each time a whole sheaf in one go.
 
 An object of another node's memory does not enter a sheaf: its free goes to its slab.
 
-Invariant: in the barn full sheaves are full and empty ones empty.  Its limits are not
+Invariant: in the barn full sheaves are full and empty ones empty.  Its limit is not
 strict, as in Linux: CPUs that saw room at one time all bring their sheaf.
 Locking: a CPU's sheaves are private to it; the barn has a spinlock.  Nothing here waits
 or charges time.
@@ -49,7 +49,6 @@ from coalsim.mm.kmem.magazine import Magazine
 from coalsim.units import PAGE_SIZE
 
 MAX_FULL = 10
-MAX_EMPTY = 10
 
 
 def sheaf_capacity(stride: int) -> int:
@@ -96,13 +95,18 @@ class CpuSheaves:
         spare, self.spare = self.spare, None
         return spare
 
-    def install_full(self, full: Magazine) -> Magazine | None:
-        """Make a filled sheaf the main one; an empty sheaf may be left over for the barn."""
-        return self._install(full)
+    def install_full(self, full: Magazine) -> None:
+        """Make a filled sheaf the main one; it was the spare one, or there was none."""
+        assert self.spare is None, "the spare sheaf is filled before another one is"
+        self.main, self.spare = full, self.main
 
     def install_empty(self, empty: Magazine) -> Magazine | None:
         """Make an empty sheaf the main one; a full sheaf may be left over for the barn."""
-        return self._install(empty)
+        left, self.main = self.main, empty
+        if self.spare is None:
+            self.spare = left
+            return None
+        return left
 
     def unload(self) -> list[Magazine]:
         """Take all objects away, for a drain; the CPU keeps an empty main sheaf."""
@@ -113,13 +117,6 @@ class CpuSheaves:
     def _swap(self, spare: Magazine) -> None:
         self.main, self.spare = spare, self.main
         self.swaps += 1
-
-    def _install(self, sheaf: Magazine) -> Magazine | None:
-        left, self.main = self.main, sheaf
-        if self.spare is None:
-            self.spare = left
-            return None
-        return left
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,19 +161,9 @@ class Barn:
         """An empty sheaf, if there is one."""
         return self.empty.pop() if self.empty else None
 
-    def put_empty(self, empty: Magazine) -> bool:
-        """Keep an empty sheaf; False: there are enough, it is destroyed."""
-        if len(self.empty) >= MAX_EMPTY:
-            return False
-        self.empty.append(empty)
-        return True
-
-    def put_full(self, full: Magazine) -> bool:
-        """Keep a full sheaf; False: there are enough, its objects go to the slabs."""
-        if not self.has_room:
-            return False
+    def put_full(self, full: Magazine) -> None:
+        """Keep a full sheaf, for whose room the caller has looked before."""
         self.full.append(full)
-        return True
 
     def new_sheaf(self) -> Magazine:
         """An empty sheaf of this cache."""

@@ -129,20 +129,15 @@ class SheafCache:
                 break
             sheaf.rounds.append(address)
         if not sheaf.rounds:
-            own.spare = own.spare or sheaf  # memory is short: keep it for later
-            return
-        left = own.install_full(sheaf)
-        if left is not None:
-            yield from self._visit(cpu, self._put(left, self._barns[cpu.node]), site)
+            own.spare = sheaf  # memory is short: keep it for later
+        else:
+            own.install_full(sheaf)
 
     def _put(self, left: Magazine, barn: Barn) -> Body:
-        """A section that gives the barn a sheaf; one too many of empty sheaves is destroyed."""
+        """A section that gives the barn a full sheaf."""
 
         def body(_: Time) -> Time:
-            if left.rounds:
-                barn.full.append(left)  # room was seen before; the limit is not strict, as in Linux
-            else:
-                barn.put_empty(left)
+            barn.put_full(left)  # room was seen before; the limit is not strict, as in Linux
             return self._system.costs.barn_section
 
         return body

@@ -238,6 +238,11 @@ class BuddyAllocator:
         """Order of the taken block that begins at `pfn`; None: no such block."""
         return self._taken.get(pfn)
 
+    def is_free(self, pfn: int) -> bool:
+        """Whether the frame lies in a free block."""
+        listed = any(pfn >> order << order in heads for order, heads in enumerate(self._free))
+        return listed or self._untouched <= pfn < self._untouched_end
+
     def owns(self, pfn: int) -> bool:
         """Whether the frame lies in this allocator's range."""
         return self.first <= pfn < self.first + self.frames

@@ -12,7 +12,7 @@ with what a running kernel prints.  A line of free blocks per order is the argum
 Nothing here waits or costs time.
 Source: Linux mm/vmstat.c (`__fragmentation_index`, `extfrag_for_order`,
 `unusable_free_index`), mm/page_alloc.c (`calculate_min_free_kbytes`,
-`__setup_per_zone_wmarks`), mm/khugepaged.c (`set_recommended_min_free_kbytes`).
+`__setup_per_zone_wmarks`).
 """
 
 from collections.abc import Sequence
@@ -74,15 +74,6 @@ def unusable_index(free_blocks: Sequence[int], order: int) -> int:
 def min_free_kbytes(lowmem_kib: int) -> int:
     """KiB that the kernel keeps free on a machine with so many KiB of low memory."""
     return min(max(isqrt(16 * lowmem_kib), MIN_FREE_FLOOR_KIB), MIN_FREE_CEILING_KIB)
-
-
-def min_free_kbytes_with_huge_pages(lowmem_kib: int, zones: int, huge_page_order: int = 9) -> int:
-    """The same where transparent huge pages are on: room for pageblocks of every kind in each zone.
-
-    Two pageblocks per zone, and nine for three migrate types that steal from each other.
-    """
-    recommended = (1 << huge_page_order) * zones * (2 + 3 * 3)
-    return max(min_free_kbytes(lowmem_kib), recommended * PAGE_KIB)
 
 
 def watermarks(min_kib: int, managed: Sequence[int]) -> list[Watermarks]:

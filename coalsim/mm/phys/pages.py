@@ -317,18 +317,16 @@ class PageAllocator:
         zone = self.zone_of(pfn) if pfn >= 0 else None
         if zone is None or not zone.first <= pfn < zone.first + zone.frames:
             return ForeignFree(pfn, f"{who}; the machine has no such frame")
-        for head in (pfn & -(1 << up) for up in range(1, self.max_order + 1)):
-            block = self._taken.get(head)
-            if block is not None and pfn < head + (1 << (block >> ORDER_SHIFT)):
-                return InteriorFree(
-                    pfn, f"{who}; it lies in the block of order {block >> ORDER_SHIFT} at {head:#x}"
-                )
-        place = (
-            "is on a per-CPU list"
-            if zone.source.order_of(pfn) is not None
-            else f"is free in zone {zone.name}"
-        )
-        return DoubleFree(pfn, f"{who}; the block {place}")
+        if zone.source.is_free(pfn):
+            return DoubleFree(pfn, f"{who}; the block is free in zone {zone.name}")
+        for head in (pfn & -(1 << up) for up in range(self.max_order + 1)):
+            given = zone.source.order_of(head)  # as the zone sees it: to a caller, or to a list
+            if given is None or pfn >= head + (1 << given):
+                continue
+            if head in self._taken:
+                return InteriorFree(pfn, f"{who}; it lies in the block of order {given} at {head:#x}")
+            return DoubleFree(pfn, f"{who}; the block is on a per-CPU list")
+        return ForeignFree(pfn, f"{who}; it was taken before the start and never allocated")
 
     def validate(self) -> None:
         """Recount the slow way: every frame is free, on one list, or taken; at rest or at a barrier."""

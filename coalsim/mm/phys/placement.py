@@ -6,6 +6,8 @@
                  distance from it
     preferred    one chosen node, then the others by distance from it
 
+A user's own class can stand for these; what it answers is checked each time.
+
 A placement is asked with the node of the asking CPU and a turn, which is the asking
 thread's own counter: it goes in and comes out, the placement remembers nothing.
 
@@ -14,9 +16,11 @@ Source: Linux mm/mempolicy.c (MPOL_LOCAL, MPOL_BIND, MPOL_INTERLEAVE, MPOL_PREFE
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
-from coalsim.errors import ConfigError, Problem
+from coalsim.errors import CoalsimError, ConfigError, Problem
+from coalsim.plugins import Asked, Registry, failure_in, find_class
 from coalsim.units import NodeId
 
 Order = tuple[NodeId, ...]
@@ -89,20 +93,70 @@ PLACEMENTS: dict[str, type[Placement]] = {
     "preferred": Preferred,
 }
 
+REGISTRY: Registry[Placement] = Registry(
+    kind="placement policy", group="coalsim.placements", classes=PLACEMENTS, methods=("nodes",)
+)
 
-def placement(name: str, by_distance: Sequence[Order], allowed: Sequence[NodeId] = ()) -> Placement:
+
+class _Checked:
+    """A user's placement; an answer that is none is told as a mistake of the class."""
+
+    def __init__(
+        self, policy: type[Placement], by_distance: Sequence[Order], allowed: Sequence[NodeId]
+    ) -> None:
+        self._name = policy.__qualname__
+        self._known = by_distance[0]
+        try:
+            self._theirs = policy(by_distance, allowed)
+        except Exception as error:
+            if isinstance(error, CoalsimError):
+                raise
+            theirs = failure_in(policy.__module__, error, "kernel.placement")
+            raise theirs or self._refusal(f"cannot be made: {type(error).__name__}: {error}") from error
+
+    def nodes(self, local: NodeId, turn: int) -> tuple[Order, int]:
+        """As the class says."""
+        match self._theirs.nodes(local, turn):
+            case (tuple() as order, int() as then) if order and all(node in self._known for node in order):
+                return order, then
+            case answer:
+                raise self._refusal(f"answers {answer!r} to nodes({local}, {turn})")
+
+    def _refusal(self, what: str) -> ConfigError:
+        known = ", ".join(map(str, self._known))
+        remedy = f"its constructor takes (by_distance, allowed), nodes gives (nodes of {known}), next turn"
+        return ConfigError([Problem(key="kernel.placement", message=f"{self._name} {what}", remedy=remedy)])
+
+
+def find_placement(name: str, asked: Asked) -> type[Placement]:
+    """The policy of that name.
+
+    Raises:
+        ConfigError: there is none, or a user's class is no placement.
+    """
+    return find_class(name, REGISTRY, asked)
+
+
+def placement(
+    name: str,
+    by_distance: Sequence[Order],
+    allowed: Sequence[NodeId] = (),
+    policy: type[Placement] | None = None,
+) -> Placement:
     """The placement of that name.
 
     Args:
-        name: a key of PLACEMENTS.
+        name: a key of PLACEMENTS, unless the policy is given.
         by_distance: for each node all nodes, itself first, the near before the far.
         allowed: nodes that the policy is given; none means all of them.
+        policy: as `find_placement` found it.
 
     Raises:
         ConfigError: no such policy, or a node that the machine has not.
     """
     problems = []
-    if name not in PLACEMENTS:
+    policy = policy or PLACEMENTS.get(name)
+    if policy is None:
         problems.append(
             Problem(
                 key="kernel.placement",
@@ -121,6 +175,7 @@ def placement(name: str, by_distance: Sequence[Order], allowed: Sequence[NodeId]
         for node in allowed
         if not 0 <= node < len(by_distance)
     ]
-    if problems:
+    if problems or policy is None:
         raise ConfigError(problems)
-    return PLACEMENTS[name](by_distance, allowed or [NodeId(node) for node in range(len(by_distance))])
+    make = policy if policy in PLACEMENTS.values() else partial(_Checked, policy)
+    return make(by_distance, allowed or [NodeId(node) for node in range(len(by_distance))])

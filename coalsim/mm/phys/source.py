@@ -61,6 +61,9 @@ class FrameSource(Protocol):
     def order_of(self, pfn: int) -> int | None:
         """Order of the taken block that begins there, if any."""
 
+    def is_free(self, pfn: int) -> bool:
+        """Whether a frame of the zone is free."""
+
     def free_blocks(self) -> list[int]:
         """Free blocks of each order: a line of buddyinfo."""
 
@@ -141,6 +144,10 @@ class BuddySource:
     def order_of(self, pfn: int) -> int | None:
         """Order of the taken block that begins there."""
         return self.buddy.order_of(pfn)
+
+    def is_free(self, pfn: int) -> bool:
+        """Whether a frame is free."""
+        return self.buddy.is_free(pfn)
 
     def free_blocks(self) -> list[int]:
         """A line of buddyinfo."""
@@ -225,6 +232,10 @@ class BitmapSource:
     def order_of(self, pfn: int) -> int | None:
         """Order of the taken block that begins there."""
         return self._orders.get(pfn)
+
+    def is_free(self, pfn: int) -> bool:
+        """Whether a frame is free."""
+        return self.bitmap.is_free(pfn)
 
     def free_blocks(self) -> list[int]:
         """The free runs cut into aligned blocks, so that the two sources can be compared."""

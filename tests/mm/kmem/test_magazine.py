@@ -21,7 +21,8 @@ class Bench:
     def __init__(self, rounds: int, loaded: int = 0, previous: int = 0) -> None:
         self.rounds = rounds
         self.cpu = CpuCache()
-        self.cpu.warm(Magazine(rounds, [0] * loaded), Magazine(rounds, [0] * previous))
+        self.cpu.loaded, self.cpu.previous = Magazine(rounds, [0] * loaded), Magazine(rounds, [0] * previous)
+        self.cpu.validate()
         self.visits = 0
 
     def step(self, operation: bool) -> None:

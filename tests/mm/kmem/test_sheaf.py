@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from coalsim.mm.kmem.magazine import Magazine
-from coalsim.mm.kmem.sheaf import MAX_EMPTY, MAX_FULL, Barn, CpuSheaves, sheaf_capacity
+from coalsim.mm.kmem.sheaf import MAX_FULL, Barn, CpuSheaves, sheaf_capacity
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_the_spare_sheaf_saves_the_barn_s_lock_at_the_boundary() -> None:
     """A CPU that swings between empty and full stays on its two sheaves."""
     cpu = CpuSheaves(2)
     assert cpu.alloc() is None
-    assert cpu.install_full(filled(2)) is None  # the empty main sheaf became the spare
+    cpu.install_full(filled(2))  # the empty main sheaf became the spare
     for _ in range(3):
         assert [cpu.alloc() for _ in range(2)] == [0, 0]
         assert [cpu.free(0) for _ in range(4)] == [True] * 4
@@ -36,15 +36,21 @@ def test_the_spare_sheaf_saves_the_barn_s_lock_at_the_boundary() -> None:
     assert cpu.swaps == 5
 
 
-def test_a_barn_keeps_ten_full_sheaves_and_no_more() -> None:
-    """The eleventh full sheaf is refused; empty ones come past the limit only in exchange."""
+def test_a_barn_has_room_for_ten_full_sheaves() -> None:
+    """The eleventh full sheaf is not exchanged; a full one leaves its place to an empty one."""
     barn = Barn(2)
-    assert [barn.put_full(filled(2)) for _ in range(MAX_FULL + 1)] == [True] * MAX_FULL + [False]
-    assert [barn.put_empty(barn.new_sheaf()) for _ in range(MAX_EMPTY + 1)] == [True] * MAX_EMPTY + [False]
-    assert barn.replace_full(filled(2)) is None  # no room
+    room = []
+    for _ in range(MAX_FULL):
+        room.append(barn.has_room)
+        barn.put_full(filled(2))
+    assert room == [True] * MAX_FULL
+    assert not barn.has_room
+    assert barn.replace_empty(Magazine(2)) is not None
+    barn.put_full(filled(2))
+    assert barn.replace_full(filled(2)) is None  # an empty one is there, but no room
     assert barn.replace_empty(Magazine(2)) is not None
     statistics = barn.statistics()
-    assert (statistics.full, statistics.empty, statistics.capacity) == (MAX_FULL - 1, MAX_EMPTY + 1, 2)
+    assert (statistics.full, statistics.empty, statistics.capacity) == (MAX_FULL - 1, 2, 2)
     assert barn.replace_full(filled(2)) is not None
     assert len(barn.unload()) == MAX_FULL
     assert barn.replace_empty(Magazine(2)) is barn.take_empty() is None
@@ -79,9 +85,7 @@ class SheafMachine(RuleBasedStateMachine):
                     sheaf.rounds += self.slabs[: sheaf.capacity]
                     del self.slabs[: sheaf.capacity]
                     self.refills += 1
-                    left = cpu.install_full(sheaf)
-                    if left:
-                        barn.put_empty(left)
+                    cpu.install_full(sheaf)
                 address = cpu.alloc()
             if address is not None:
                 self.held.append(address)
@@ -110,7 +114,9 @@ class SheafMachine(RuleBasedStateMachine):
                     empty = barn.new_sheaf()
             if empty:
                 left = cpu.install_empty(empty)
-                assert left is None or barn.put_full(left)
+                if left:
+                    assert barn.has_room
+                    barn.put_full(left)
             assert cpu.free(address)
 
     @rule(which=st.integers(0, 1))

@@ -7,7 +7,6 @@ from coalsim.mm.phys.fragmentation import (
     extfrag_index,
     free_pages,
     min_free_kbytes,
-    min_free_kbytes_with_huge_pages,
     unusable_index,
     watermarks,
 )
@@ -61,12 +60,6 @@ def test_indices_of_no_memory() -> None:
 def test_the_memory_kept_free(lowmem: int, kept: int) -> None:
     """The square root of 16 times the memory in KiB, within its bounds."""
     assert min_free_kbytes(lowmem) == kept
-
-
-def test_huge_pages_raise_the_memory_kept_free() -> None:
-    """Eleven pageblocks per zone: 67,584 KiB for three zones."""
-    assert min_free_kbytes_with_huge_pages(8 * GIB, zones=3) == 67_584
-    assert min_free_kbytes_with_huge_pages(1024 * GIB, zones=3) == 131_072
 
 
 def test_watermarks_of_one_zone() -> None:

@@ -1,0 +1,120 @@
+"""Operations: how long a munmap or a fault took, and what it waited for.
+
+The latency of an operation is the time that its processor spent between its begin and
+its end, by cause: the difference of the processor's own account, so the parts add up
+to the whole without remainder.  While its thread is off the processor, what others do
+there is not the operation's: that time counts as `asleep`.
+Operations nest: a fault inside a copy to user memory counts in both.
+
+Begin and end are looks: up to them all handlers are accounted for.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.engine.clock import Op
+from coalsim.units import Time
+
+ASLEEP = "asleep"
+
+
+class Recorder(Protocol):
+    """Where latencies go: a histogram."""
+
+    def record(self, value: int) -> None:
+        """Count one value."""
+
+    def clear(self) -> None:
+        """Forget all values."""
+
+
+class Kind:
+    """All operations of one name."""
+
+    __slots__ = ("by_cause", "latencies", "name")
+
+    def __init__(self, name: str, latencies: Recorder) -> None:
+        self.name = name
+        self.latencies = latencies
+        self.by_cause: dict[str, Time] = {}
+
+
+class Running:
+    """An operation under way on a thread."""
+
+    __slots__ = ("away", "away_since", "before", "began", "kind")
+
+    def __init__(self, kind: Kind, cpu: Cpu) -> None:
+        self.kind = kind
+        self.began = cpu.clock
+        self.before = dict(cpu.spent)
+        self.away: dict[str, Time] = {}  # what others spent while the thread was off its processor
+        self.away_since: dict[str, Time] | None = None
+
+    def leave(self, cpu: Cpu) -> None:
+        """The thread gives its processor away, synchronised."""
+        self.away_since = dict(cpu.spent)
+
+    def come_back(self, cpu: Cpu) -> None:
+        """The thread has its processor again."""
+        since, away = self.away_since, self.away
+        assert since is not None, "a thread comes back after it has left"
+        for cause, spent in cpu.spent.items():
+            if spent != (was := since.get(cause, 0)):
+                away[cause] = away.get(cause, 0) + spent - was
+        self.away_since = None
+
+
+class Operations:
+    """Statistics of all operations, by name.
+
+    Args:
+        make: a fresh histogram.
+    """
+
+    def __init__(self, make: Callable[[], Recorder]) -> None:
+        self._make = make
+        self.kinds: dict[str, Kind] = {}
+
+    def kind(self, name: str) -> Kind:
+        """The statistics of one name, made at the first call."""
+        found = self.kinds.get(name)
+        if found is None:
+            found = self.kinds[name] = Kind(name, self._make())
+        return found
+
+    def begin(self, cpu: Cpu, kind: Kind) -> Op[Running]:
+        """An operation of the running thread begins."""
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        running = Running(kind, cpu)
+        if cpu.current is not None:
+            cpu.current.operations.append(running)
+        return running
+
+    def end(self, cpu: Cpu, running: Running) -> Op[None]:
+        """It is over; its parts add up to its latency."""
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        if cpu.current is not None:
+            cpu.current.operations.remove(running)
+        kind, before, away = running.kind, running.before, running.away
+        by_cause, total = kind.by_cause, 0
+        for cause, spent in cpu.spent.items():
+            part = spent - before.get(cause, 0)
+            if part and away:
+                part -= away.get(cause, 0)
+            if part:
+                by_cause[cause] = by_cause.get(cause, 0) + part
+                total += part
+        latency = cpu.clock - running.began
+        if total != latency:
+            by_cause[ASLEEP] = by_cause.get(ASLEEP, 0) + latency - total
+        kind.latencies.record(latency)
+
+    def reset(self) -> None:
+        """Forget what was counted, at the end of the warm-up; what is under way will count."""
+        for kind in self.kinds.values():
+            kind.latencies.clear()
+            kind.by_cause.clear()

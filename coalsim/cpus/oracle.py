@@ -1,0 +1,196 @@
+"""The stale-translation oracle: was every translation alive when it was used?
+
+A use is a pair (time, processor), and so are the death of a translation, the promise
+that nobody uses it any more, and the next owner of its frame.  A use is
+
+    fine         before the death, or a read of a page that only lost the right to write
+    stale        after it: allowed until the promise, whatever the policy's contract says
+    broken       after the promise, or after the frame was given out again
+
+Uses are collected when they happen, which may be ahead of global time, and judged
+when their processor has synchronised: everything that came before them is known by
+then.  So the oracle compares times, never states, and finds the same in every mode.
+
+Invariant: a dead translation stays in `graves` until its frame is given out again, for
+as long as somebody could still use it (a TLB holds it, or a use is not judged yet).
+Costs no simulated time.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from coalsim.cpus.translation import Moment, Translation
+from coalsim.units import CpuId, Pfn, Time, Vpn
+
+LISTED = 100
+"""Findings kept in full; the others are only counted."""
+SWEEP_AT = 4_096
+"""Graves and translations are looked through when they have doubled since the last time, from here on."""
+
+Use = tuple[Time, Translation, bool, str]
+"""When, which, whether it wrote, and where in the program."""
+
+
+class Finding(NamedTuple):
+    """A use of a dead translation."""
+
+    time: Time
+    cpu: CpuId
+    kind: str  # "stale" (allowed), "promise" (broken), "reuse" (broken: the frame had a new owner)
+    space: int
+    vpn: Vpn
+    pfn: Pfn
+    write: bool
+    site: str
+    died: Moment
+    promised: Moment | None
+    reused: Moment | None
+    pending: str
+
+    @property
+    def is_broken(self) -> bool:
+        """The policy broke its promise."""
+        return self.kind != "stale"
+
+    def describe(self) -> str:
+        """One paragraph: what was used, when it died, who had the frame since, what was pending."""
+        verb = "wrote through" if self.write else "used"
+        text = (
+            f"CPU {self.cpu} {verb} a dead translation at {_ns(self.time)} ({self.site}): page {self.vpn:#x} "
+            f"of space {self.space}, frame {self.pfn:#x}; it died at {_moment(self.died)}"
+        )
+        if self.reused is not None:
+            text += f"; the frame was given out again at {_moment(self.reused)}"
+        if self.promised is not None:
+            text += f"; its end had been reported at {_moment(self.promised)}"
+        return text + (f"; pending: {self.pending}" if self.pending else "; no flush was pending")
+
+
+class Oracle:
+    """Judge of all uses.
+
+    Args:
+        num_cpus: of the machine.
+    """
+
+    def __init__(self, num_cpus: int) -> None:
+        self.unchecked: list[list[Use]] = [[] for _ in range(num_cpus)]
+        self.checked = 0
+        self.stale = 0
+        self.broken = 0
+        self.worst_stale: Time = 0  # longest time between a death and an allowed use after it
+        self._findings: list[Finding] = []
+        self._graves: dict[Pfn, list[Translation]] = {}
+        self._buried = 0
+        self._sweep_at = SWEEP_AT
+
+    # -- uses ----------------------------------------------------------------------
+
+    def judge(self, cpu: CpuId) -> None:
+        """Judge the uses of one processor that has just synchronised."""
+        uses = self.unchecked[cpu]
+        self.checked += len(uses)
+        for use in uses:
+            if use[1].died is not None:
+                self._judge_dead(cpu, use)
+        uses.clear()
+
+    def _judge_dead(self, cpu: CpuId, use: Use) -> None:
+        time, translation, write, site = use
+        died = translation.died
+        assert died is not None
+        if (died.time, died.cpu) >= (time, cpu) or not (translation.lost_frame or write):
+            return
+        promised, reused = translation.promised, translation.reused
+        if reused is not None and (reused.time, reused.cpu) < (time, cpu):
+            kind = "reuse"
+        elif promised is not None and (promised.time, promised.cpu) < (time, cpu):
+            kind, reused = "promise", None
+        else:
+            kind, promised, reused = "stale", None, None
+        if kind == "stale":
+            self.stale += 1
+            self.worst_stale = max(self.worst_stale, time - died.time)
+        else:
+            self.broken += 1
+        self._findings.append(
+            Finding(
+                time=time,
+                cpu=cpu,
+                kind=kind,
+                space=translation.space,
+                vpn=translation.vpn,
+                pfn=translation.pfn,
+                write=write,
+                site=site,
+                died=died,
+                promised=promised,
+                reused=reused,
+                pending="" if kind == "promise" else translation.pending,
+            )
+        )
+        if len(self._findings) > 4 * LISTED:
+            self._findings = self._first()
+
+    def findings(self) -> Sequence[Finding]:
+        """The first findings, broken promises before stale uses, each in order of (time, processor)."""
+        return self._first()
+
+    def _first(self) -> list[Finding]:
+        def first_of(found: Iterable[Finding]) -> list[Finding]:
+            return sorted(found, key=lambda finding: finding[:7])[:LISTED]
+
+        broken = first_of(finding for finding in self._findings if finding.is_broken)
+        return broken + first_of(finding for finding in self._findings if not finding.is_broken)
+
+    # -- lives -----------------------------------------------------------------------
+
+    def died(self, translation: Translation, moment: Moment, pending: str, *, lost_frame: bool) -> None:
+        """The translation has ended; `pending` says which flush is to remove it from the TLBs."""
+        translation.died = moment
+        translation.pending = pending
+        translation.lost_frame = lost_frame
+        if lost_frame:
+            self._graves.setdefault(translation.pfn, []).append(translation)
+            self._buried += 1
+            if self._buried > self._sweep_at:
+                self._sweep()
+
+    def promise(self, translations: Iterable[Translation], moment: Moment) -> None:
+        """The policy says that no processor uses them any more."""
+        for translation in translations:
+            if translation.promised is None:
+                translation.promised = moment
+                translation.pending = ""
+
+    def given_out(self, pfn: Pfn, moment: Moment) -> None:
+        """A frame has a new owner."""
+        dead = self._graves.pop(pfn, None)
+        if dead is not None:
+            self._buried -= len(dead)
+            for translation in dead:
+                translation.reused = moment
+
+    def is_in_use(self) -> dict[int, None]:
+        """Identities of translations with uses that nobody has judged yet."""
+        return {id(use[1]): None for uses in self.unchecked for use in uses}
+
+    def _sweep(self) -> None:
+        """Forget the dead that nobody can use any more."""
+        unjudged = self.is_in_use()
+        kept: dict[Pfn, list[Translation]] = {}
+        for pfn, dead in self._graves.items():
+            held = [one for one in dead if one.cached or id(one) in unjudged]
+            if held:
+                kept[pfn] = held
+        self._graves = kept
+        self._buried = sum(len(dead) for dead in kept.values())
+        self._sweep_at = max(SWEEP_AT, 2 * self._buried)
+
+
+def _ns(time: Time) -> str:
+    return f"{time / 1000:.3f} ns"
+
+
+def _moment(moment: Moment) -> str:
+    return f"{_ns(moment.time)} by CPU {moment.cpu} in {moment.site}"

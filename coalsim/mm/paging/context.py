@@ -1,0 +1,125 @@
+"""What TLBs and flushes know of an address space, and of what each processor has loaded.
+
+    Context   one per address space: generation of its tables, who may cache them
+    Loaded    one per processor: which context, under which ASID, how far it has caught up
+
+Every change that takes something away counts the context's generation up; a TLB that has
+caught up to generation g holds nothing that died before g.  A processor that runs a
+kernel thread or idles keeps the context loaded and is lazy: it uses no user page.
+
+Invariant: a processor whose TLB may hold entries of a context has it in one of its
+slots, with the generation to which they are good.
+Shared state: reading or writing any of it needs `sync`; its lines are priced by the
+callers through the `CacheLine`s here.  Which of these fields share a line differs
+between kernels; here each has one of its own, which is an assumption.
+Source: Linux arch/x86/mm/tlb.c (tlb_gen, mm_cpumask, cpu_tlbstate).
+"""
+
+from typing import TYPE_CHECKING
+
+from coalsim.cpus.coherence import CacheLine
+from coalsim.cpus.translation import Moment, Translation
+from coalsim.units import CpuId
+
+if TYPE_CHECKING:
+    from coalsim.cpus.oracle import Oracle
+
+
+class Context:
+    """The part of an address space that TLBs and flushes know.
+
+    Args:
+        number: of the address space.
+        oracle: who is told of deaths, if anybody is.
+    """
+
+    __slots__ = (
+        "gathers",
+        "generation",
+        "generation_line",
+        "mask",
+        "mask_line",
+        "number",
+        "oracle",
+        "pending_line",
+        "tables",
+        "translations",
+    )
+
+    def __init__(self, number: int, oracle: "Oracle | None") -> None:
+        self.number = number
+        self.oracle = oracle
+        self.generation = 0
+        self.mask: dict[CpuId, None] = {}  # mm_cpumask: who may hold entries; sort before use
+        self.gathers = 0  # unmappings under way (tlb_flush_pending)
+        self.translations: dict[int, Translation] = {}  # by page: living, and held by some TLB once
+        self.tables: dict[int, Translation] = {}  # living pointers to tables that walkers have cached
+        self.generation_line = CacheLine("tlb_gen")
+        self.mask_line = CacheLine("mm_cpumask")
+        self.pending_line = CacheLine("tlb_flush_pending")
+
+    def end_translation(
+        self, vpn: int, moment: Moment, pending: str, *, lost_frame: bool = True
+    ) -> list[Translation]:
+        """A page is unmapped, or loses the right to write: what TLBs may still hold of it is dead."""
+        translation = self.translations.pop(vpn, None)
+        dead: list[Translation] = []
+        while translation is not None:
+            if translation.died is None and (lost_frame or translation.writable):
+                dead.append(translation)
+                if self.oracle is not None:
+                    self.oracle.died(translation, moment, pending, lost_frame=lost_frame)
+            translation = translation.older
+        return dead
+
+    def end_table(self, name: int, moment: Moment, pending: str) -> list[Translation]:
+        """A table is taken out of the tree: pointers to it that walkers hold are dead."""
+        translation = self.tables.pop(name, None)
+        if translation is None:
+            return []
+        if self.oracle is not None:
+            self.oracle.died(translation, moment, pending, lost_frame=True)
+        return [translation]
+
+
+class Slot:
+    """What one ASID of one processor stands for."""
+
+    __slots__ = ("context", "generation")
+
+    def __init__(self) -> None:
+        self.context: Context | None = None
+        self.generation = -1  # entries under this ASID are good up to here
+
+
+class Loaded:
+    """What one processor has loaded.
+
+    Args:
+        slots: ASIDs that it uses in turn; at least 1.
+    """
+
+    __slots__ = ("context", "is_lazy", "lazy_line", "next_slot", "slot", "slots", "state_line")
+
+    def __init__(self, slots: int) -> None:
+        self.slots = [Slot() for _ in range(max(1, slots))]
+        self.slot = 0
+        self.next_slot = 0
+        self.context: Context | None = None  # None: the kernel's own, no user pages
+        self.is_lazy = False
+        self.state_line = CacheLine("cpu_tlbstate")
+        self.lazy_line = CacheLine("cpu_tlbstate_shared")
+
+    @property
+    def asid(self) -> int:
+        """The hardware tag of the present slot."""
+        return self.slot + 1
+
+    @property
+    def generation(self) -> int:
+        """To which generation the present slot has caught up."""
+        return self.slots[self.slot].generation
+
+    @generation.setter
+    def generation(self, value: int) -> None:
+        self.slots[self.slot].generation = value

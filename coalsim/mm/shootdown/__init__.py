@@ -1,0 +1,1 @@
+"""TLB shootdown: how processors are told that a translation has died, one policy per file."""

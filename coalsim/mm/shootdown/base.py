@@ -1,0 +1,399 @@
+"""What all shootdown policies share: the request, the system around them, and the interface.
+
+    flush(cpu, request)       make sure that no TLB holds what the request names
+    defers(request)           the policy may do so later, and frees the frames then
+    post(cpu, request, ...)   such a later flush
+    switched_in(cpu, ...)     a processor loads a context: catch up with what it missed
+
+A policy is a subclass with a `flush`.  It is called with interrupts on, holding no lock
+that anybody takes with interrupts off.  When `flush` returns, its promise holds: no
+processor uses what died, so the caller frees the frames.  What a policy does earlier than
+that, or forgets, the oracle finds.
+
+Handlers run with interrupts off on the target, change its private state, and answer.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.delivery import Delivery
+from coalsim.cpus.ipi import CallQueue
+from coalsim.cpus.oracle import Oracle
+from coalsim.cpus.translation import Moment, Translation
+from coalsim.cpus.walker import TranslationUnit
+from coalsim.engine.clock import Op
+from coalsim.engine.messages import Shot
+from coalsim.locks.lockdep import note_waiting_for_answers
+from coalsim.mm.paging.context import Context, Loaded
+from coalsim.profiles.costs import KernelCosts
+from coalsim.profiles.switches import Switches
+from coalsim.units import CpuId, Time, Vpn
+
+SETUP = "shootdown:setup"
+GENERATION = "line:tlb_gen"
+MASK = "shootdown:mask"
+ENQUEUE = "shootdown:enqueue"
+SEND = "shootdown:send"
+LOCAL = "shootdown:local flush"
+WAIT = "shootdown:wait"
+FLIGHT = "shootdown:flight"
+OFF_DELAY = "shootdown:irq-off delay"
+QUEUE = "shootdown:handler queue"
+REMOTE = "shootdown:remote handler"
+WAY_BACK = "shootdown:acknowledge"
+HANDLER = "handler:tlb flush"
+
+Release = Callable[[Cpu], Op[None]]
+"""Frees what a request's frames held; called once, when the policy's promise holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlushTimes:
+    """What the hardware's invalidations cost, in ps."""
+
+    invlpg: Time
+    invlpg_next: Time
+    asid_flush: Time
+    global_flush: Time
+    interrupt_entry: Time
+    interrupt_exit: Time
+    broadcast_issue: Time
+    broadcast_pages: int
+    broadcast_flight: Time
+    broadcast_sync: Time
+    action: Time  # of microcode on the target, per remote action
+
+    def pages(self, count: int) -> Time:
+        """Invalidating so many pages one by one."""
+        return self.invlpg + (count - 1) * self.invlpg_next if count else 0
+
+
+class Recorder(Protocol):
+    """Where latencies go: a histogram."""
+
+    def record(self, value: int) -> None:
+        """Count one value."""
+
+    def clear(self) -> None:
+        """Forget all values."""
+
+
+class FlushCounts:
+    """What shootdowns did; sums, so the order of counting cannot show."""
+
+    FIELDS = (
+        "flushes",
+        "local",
+        "remote",
+        "targets",
+        "interrupts",
+        "joined",
+        "skipped_lazy",
+        "ranged",
+        "full",
+        "up_to_date",
+        "pages",
+        "deferred",
+        "broadcasts",
+    )
+
+    __slots__ = FIELDS
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
+        for name in self.FIELDS:
+            setattr(self, name, 0)
+
+    flushes: int  # calls
+    local: int  # that reached no other processor
+    remote: int  # that reached others
+    targets: int  # processors asked, over all calls
+    interrupts: int  # requests that found an empty queue, so that an interrupt was sent
+    joined: int  # requests that joined a handler that was yet to start
+    skipped_lazy: int  # processors left out because they were lazy, or ran something else
+    ranged: int  # handlers, local ones included, that invalidated page by page
+    full: int  # that flushed the whole ASID
+    up_to_date: int  # that found nothing to do
+    pages: int  # pages named by all calls
+    deferred: int  # calls whose flush was put off
+    broadcasts: int  # invalidations issued to the fabric
+
+
+@dataclass(kw_only=True, eq=False)
+class Flush:
+    """A request: these pages of this context have died, or lost rights.
+
+    Args:
+        context: of the address space.
+        first, last: the span of what was changed, in pages; `last` is exclusive.
+        reason: the operation that asks, for reports: munmap, madvise, mprotect, cow, fork, mremap, exit.
+        freed_tables: page tables are freed too, so processors that use no user page must flush as well.
+        keeps_frames: nothing is freed: rights were lost, or pages moved.
+        dead: translations that ended.
+        vpns: the pages themselves, where they are few.
+        sharers: bitmask of the places that have copies of the tables; -1: they are not tracked.
+    """
+
+    context: Context
+    first: Vpn
+    last: Vpn
+    reason: str
+    freed_tables: bool = False
+    keeps_frames: bool = False
+    dead: list[Translation] = field(default_factory=list)
+    vpns: list[Vpn] = field(default_factory=list)
+    sharers: int = -1
+    generation: int = 0
+
+    @property
+    def pages(self) -> int:
+        """Length of the span."""
+        return self.last - self.first
+
+    def promise(self, moment: Moment) -> None:
+        """No processor uses any more what died."""
+        if self.context.oracle is not None:
+            self.context.oracle.promise(self.dead, moment)
+
+
+@dataclass(kw_only=True)
+class ShootdownSystem:
+    """What policies work with; filled in by boot."""
+
+    cpus: Sequence[Cpu]
+    units: Sequence[TranslationUnit]
+    loaded: Sequence[Loaded]
+    queues: Sequence[CallQueue]
+    delivery: Delivery
+    times: FlushTimes
+    switches: Switches
+    costs: KernelCosts
+    oracle: Oracle | None
+    latencies: Recorder
+    place_of: Callable[[Cpu], int] = lambda cpu: cpu.id
+    counts: FlushCounts = field(default_factory=FlushCounts)
+
+
+class Shootdown:
+    """Base of all policies."""
+
+    name: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+    replication: ClassVar[str] = ""
+    """Which copies of page tables it needs (`kernel.table_replication`); empty: any will do."""
+
+    def __init__(self, system: ShootdownSystem) -> None:
+        self.system = system
+
+    # -- to be written by a policy -------------------------------------------------------
+
+    def flush(self, cpu: Cpu, request: Flush) -> Op[None]:
+        """Make sure that no TLB holds what the request names; then return."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to flush")
+
+    # -- what a policy may change --------------------------------------------------------
+
+    def defers(self, request: Flush) -> bool:
+        """Whether `post` will be called instead of `flush`; never for requests that free tables."""
+        return False
+
+    def post(self, cpu: Cpu, request: Flush, release: Release) -> Op[None]:
+        """Flush later; call `request.promise` and then `release` when it is done."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to put a flush off")
+
+    def switched_in(self, cpu: Cpu, loaded: Loaded, context: Context) -> bool:
+        """A processor loads a context that it has left: whether its old entries must go; synchronised."""
+        return loaded.generation < context.generation
+
+    def left_user(self, cpu: Cpu) -> Op[None]:
+        """The processor passes a system call, switch or tick: deferred work is done."""
+        yield from ()
+
+    def filled(self, cpu: Cpu, context: Context, vpn: Vpn) -> None:
+        """A walk has put a page into this processor's TLB; synchronised."""
+
+    def handle(self, target: Cpu, request: Flush) -> Time:
+        """What the handler does on a target; returns what it takes from it, in ps."""
+        loaded, costs = self.system.loaded[target.id], self.system.costs
+        context = request.context
+        if loaded.context is not context:
+            return costs.flush_target
+        if loaded.is_lazy:
+            self.leave(target, loaded)
+            return costs.flush_target
+        return costs.flush_target + self.catch_up(target, loaded, request)
+
+    # -- for policies: what a flush is -----------------------------------------------------
+
+    def is_ranged(self, request: Flush) -> bool:
+        """Page by page; more pages than the ceiling, or freed tables of a huge span, flush the ASID."""
+        return request.pages <= self.system.switches.flush_ceiling
+
+    def catch_up(self, cpu: Cpu, loaded: Loaded, request: Flush) -> Time:
+        """Flush what a request names from the TLB of a processor that has its context loaded."""
+        counts, switches = self.system.counts, self.system.switches
+        latest = request.context.generation
+        if switches.tlb_generations:
+            if request.generation <= loaded.generation:
+                counts.up_to_date += 1
+                return 0
+            next_one = request.generation == loaded.generation + 1 == latest
+        else:
+            next_one = True
+        unit, times = self.system.units[cpu.id], self.system.times
+        loaded.generation = latest if switches.tlb_generations else request.generation
+        if next_one and self.is_ranged(request):
+            counts.ranged += 1
+            unit.invalidate(request.first, request.last, loaded.asid)
+            return times.pages(request.pages)
+        counts.full += 1
+        unit.flush(loaded.asid)
+        return times.asid_flush
+
+    def leave(self, cpu: Cpu, loaded: Loaded) -> None:
+        """A lazy processor lets go of a context: no more flushes for it until it comes back."""
+        context = loaded.context
+        assert context is not None, "a lazy processor has something loaded"
+        context.mask.pop(cpu.id, None)
+        loaded.context = None
+        unit = self.system.units[cpu.id]
+        unit.space = unit.tree = None
+
+    # -- for policies: the steps ------------------------------------------------------------
+
+    def new_generation(self, cpu: Cpu, request: Flush) -> Op[Time]:
+        """The context's tables have changed; returns when that was said, from which shootdowns are timed."""
+        yield from cpu.sync()
+        context = request.context
+        began = cpu.clock
+        context.generation += 1
+        request.generation = context.generation
+        cpu.charge(context.generation_line.rmw(cpu) - cpu.clock, GENERATION)
+        cpu.charge(self.system.costs.flush_fixed, SETUP)
+        counts = self.system.counts
+        counts.flushes += 1
+        counts.pages += request.pages
+        return began
+
+    def choose_targets(self, cpu: Cpu, request: Flush) -> list[Cpu]:
+        """The other processors that may hold what died; synchronised; charges the reads."""
+        system, context = self.system, request.context
+        costs, counts = system.costs, system.counts
+        cpu.charge(context.mask_line.read(cpu) - cpu.clock, MASK)
+        cpu.charge(costs.mask_scan * -(-len(system.cpus) // 64), MASK)
+        skips = system.switches.lazy_tlb_skips and not request.freed_tables
+        targets = []
+        for number in sorted(context.mask):
+            if number == cpu.id:
+                continue
+            if skips:
+                loaded = system.loaded[number]
+                if loaded.is_lazy or loaded.context is not context:
+                    counts.skipped_lazy += 1
+                    continue
+            targets.append(system.cpus[number])
+        return targets
+
+    def flush_here(self, cpu: Cpu, request: Flush) -> Op[None]:
+        """The own TLB, interrupts off."""
+        yield from cpu.irq_off()
+        loaded = self.system.loaded[cpu.id]
+        if loaded.context is request.context:
+            cpu.charge(self.catch_up(cpu, loaded, request), LOCAL)
+        yield from cpu.irq_on()
+
+    def send(self, cpu: Cpu, targets: Sequence[Cpu], request: Flush, *, early: bool = False) -> Op[Shot[Cpu]]:
+        """Enqueue the request at every target, and interrupt those whose queue was empty.
+
+        The queues are looked at when the loop over them begins; what the loop costs (per target
+        its instructions and two line transfers: the request and the head of the queue) is
+        charged after it, and the interrupts leave then.
+        """
+        system = self.system
+        yield from cpu.irq_off()
+        yield from cpu.sync()
+        way_back = cpu.transfer
+        shot: Shot[Cpu] = Shot(
+            cpu,
+            cpu.clock,
+            len(targets),
+            0,
+            lambda target: self._run_handler(target, request),
+            lambda target: max(1, way_back[target]),
+            early=early,
+        )
+        enqueue, called = 0, []
+        for target in targets:
+            enqueue += system.costs.csd_fill + 2 * cpu.transfer[target.id]
+            if not system.queues[target.id].joins(cpu, shot):
+                called.append(target)
+        system.counts.targets += len(targets)
+        system.counts.interrupts += len(called)
+        system.counts.joined += len(targets) - len(called)
+        if called:
+            sends = system.delivery.send_times(cpu, called)
+            base = cpu.clock + enqueue
+            self.interrupt(cpu, [(base + at, target) for at, target in sends.arrivals], shot)
+            cpu.charge(enqueue, ENQUEUE)
+            cpu.charge(sends.busy, SEND)
+        else:
+            cpu.charge(enqueue, ENQUEUE)
+        yield from cpu.irq_on()
+        return shot
+
+    def interrupt(self, cpu: Cpu, arrivals: Sequence[tuple[Time, Cpu]], shot: Shot[Cpu]) -> None:
+        """Interrupt processors whose queues were empty; each pays entry and exit once."""
+        queues, times = self.system.queues, self.system.times
+        at_of: dict[CpuId, Time] = {}
+        for at, target in arrivals:
+            at_of[target.id] = at
+            queues[target.id].claim(at, shot)
+
+        def take(target: Cpu) -> None:
+            queues[target.id].take(at_of[target.id])
+            target.steal(target.handler_until, times.interrupt_exit, HANDLER)
+
+        carrier: Shot[Cpu] = Shot(
+            cpu, cpu.clock, len(arrivals), times.interrupt_entry, take, lambda _: 1, joinable=True
+        )
+        cpu.send(arrivals, carrier)
+
+    def _run_handler(self, target: Cpu, request: Flush) -> None:
+        cost = self.handle(target, request)
+        target.steal(target.handler_until, cost, HANDLER)
+
+    def wait_for(self, cpu: Cpu, shot: Shot[Cpu], site: str) -> Op[None]:
+        """Wait for all answers, and divide the wait along the last of them."""
+        note_waiting_for_answers(cpu, site)
+        yield from cpu.sync()
+        before = cpu.spent[WAIT]
+        yield from cpu.wait_for_answers(shot, WAIT)
+        waited, last = cpu.spent[WAIT] - before, shot.last
+        if last is None:
+            return
+        for cause, part in (
+            (WAY_BACK, last.way_back),
+            (REMOTE, last.handler),
+            (QUEUE, last.queue),
+            (OFF_DELAY, last.off_delay),
+            (FLIGHT, last.flight),
+        ):
+            share = min(part, waited)
+            if share:
+                cpu.move_time(WAIT, cause, share)
+                waited -= share
+
+    def record(self, cpu: Cpu, began: Time, remote: int) -> Op[None]:
+        """A shootdown is over: count it, and how long it took if it reached others."""
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        if remote:
+            self.system.counts.remote += 1
+            self.system.latencies.record(cpu.clock - began)
+        else:
+            self.system.counts.local += 1

@@ -1,0 +1,70 @@
+"""Linux: interrupt the processors in mm_cpumask that use the address space now.
+
+    generation + 1 -> choose targets -> [local flush] -> enqueue, send -> [local flush] -> wait
+
+Processors that are lazy or run something else are left out, unless tables are freed; they
+catch up by the generation when they come back.  A request that finds a queue with others
+in it sends no interrupt, and a handler that is late may find its work done by an earlier
+full flush.  `linux` flushes its own TLB before it sends (up to 5.12); `concurrent` while
+the others do theirs.
+Reuse: when all targets have answered.
+Source: Linux arch/x86/mm/tlb.c, kernel/smp.c; concurrent flushing since 5.13
+(4ce94eabac16), Amit, Tai, Wei, "Don't shoot down TLB shootdowns!", EuroSys 2020.
+"""
+
+from typing import ClassVar
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.engine.clock import Op
+from coalsim.mm.shootdown.base import Flush, Shootdown
+
+
+class LinuxShootdown(Shootdown):
+    """Multicast; the own TLB first."""
+
+    name: ClassVar[str] = "linux"
+    source: ClassVar[str] = "Linux up to 5.12, arch/x86/mm/tlb.c (native_flush_tlb_others)"
+    concurrent: ClassVar[bool] = False
+
+    def flush(self, cpu: Cpu, request: Flush) -> Op[None]:
+        """As the kernel does."""
+        began = yield from self.new_generation(cpu, request)
+        yield from cpu.sync()
+        targets = self.choose_targets(cpu, request)
+        if not targets:
+            yield from self.flush_here(cpu, request)
+        elif self.concurrent:
+            shot = yield from self.send(cpu, targets, request, early=self.answers_early(request))
+            yield from self.flush_here(cpu, request)
+            yield from self.wait_for(cpu, shot, request.reason)
+        else:
+            yield from self.flush_here(cpu, request)
+            shot = yield from self.send(cpu, targets, request)
+            yield from self.wait_for(cpu, shot, request.reason)
+        yield from self.record(cpu, began, len(targets))
+
+    def answers_early(self, request: Flush) -> bool:
+        """Whether targets answer on entering the handler."""
+        return False
+
+
+class ConcurrentShootdown(LinuxShootdown):
+    """Multicast; the own TLB while the others flush theirs."""
+
+    name: ClassVar[str] = "concurrent"
+    source: ClassVar[str] = "Linux 5.13 (4ce94eabac16); Amit, Tai, Wei, EuroSys 2020"
+    concurrent: ClassVar[bool] = True
+
+
+class EarlyAcknowledgement(ConcurrentShootdown):
+    """Targets answer on entry to the handler: with interrupts off they use no user page before they flush.
+
+    Refused where tables are freed: a walker could still read them speculatively.
+    """
+
+    name: ClassVar[str] = "early_ack"
+    source: ClassVar[str] = 'Amit, Tai, Wei, "Don\'t shoot down TLB shootdowns!", EuroSys 2020'
+
+    def answers_early(self, request: Flush) -> bool:
+        """Not where tables are freed."""
+        return not request.freed_tables

@@ -1,0 +1,1 @@
+"""Address spaces: their areas, faults, and the calls that map and unmap."""

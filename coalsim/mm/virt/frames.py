@@ -1,0 +1,160 @@
+"""Frames of user memory and page tables: taken, zeroed, shared, given back.
+
+A frame that several spaces map after a fork has a count; all others belong to the one
+that mapped them.  Clearing a frame takes the core's own time or that of the node's
+memory, whichever is longer; one that this processor freed lately is still in its cache
+and needs no memory.
+
+    take -> zero or copy -> mapped [share ... drop] -> release
+
+Who takes a frame is told to the oracle: a use of a dead translation to it is from then on
+a use after reuse.
+Locking: counts are guarded by the page-table locks in the kernel and changed synchronised
+here; what is warm is private.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from coalsim.cpus.bandwidth import Pipe
+from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.oracle import Oracle
+from coalsim.cpus.translation import Moment
+from coalsim.engine.clock import Op
+from coalsim.mm.phys.pages import PageAllocator
+from coalsim.mm.phys.ram import Ram
+from coalsim.mm.virt.lru import LruLists
+from coalsim.profiles.costs import KernelCosts
+from coalsim.units import PAGE_SIZE, NodeId, Pfn
+
+ZEROING = "zeroing"
+COPYING = "copying"
+RELEASE = "page release"
+
+
+class UserFrames:
+    """All frames that processes and page tables use.
+
+    Args:
+        pages: the page allocator.
+        ram: their contents.
+        costs: of the kernel.
+        lru: the lists that reclaim looks at.
+        pipes: memory bandwidth, by node.
+        links: bandwidth between sockets, by (from, to) socket, and the socket of a node.
+        warm_frames: how many frames a processor's cache keeps.
+        oracle: who is told of new owners.
+        num_cpus: of the machine.
+    """
+
+    def __init__(
+        self,
+        pages: PageAllocator,
+        ram: Ram,
+        costs: KernelCosts,
+        lru: LruLists,
+        pipes: Sequence[Pipe],
+        warm_frames: int,
+        oracle: Oracle | None,
+        num_cpus: int,
+    ) -> None:
+        self.pages = pages
+        self.ram = ram
+        self.lru = lru
+        self._costs = costs
+        self._pipes = pipes
+        self._warm_frames = warm_frames
+        self._oracle = oracle
+        self._warm: list[dict[int, None]] = [{} for _ in range(num_cpus)]
+        self._shares: dict[Pfn, int] = {}  # mappings of a frame, where there are several
+        self.taken = 0  # frames in use
+        self.zero_frame = Pfn(-1)  # the page of zeros that untouched memory reads; never freed
+
+    def node_of(self, pfn: int) -> int:
+        """The node of a frame."""
+        return self.pages.zone_of(pfn).node
+
+    # -- taking ----------------------------------------------------------------------
+
+    def take(self, cpu: Cpu, site: str, node: NodeId | None = None) -> Op[Pfn]:
+        """A frame with whatever contents, or -1."""
+        pfn = self.pages.take_now(cpu, 0) if node is None else -1
+        if pfn < 0:
+            pfn = yield from self.pages.alloc(cpu, 0, site, node)
+            if pfn < 0 and node is not None:
+                pfn = yield from self.pages.alloc(cpu, 0, site)
+        if pfn >= 0:
+            self.taken += 1
+            if self._oracle is not None:
+                self._oracle.given_out(Pfn(pfn), Moment(cpu.clock, cpu.id, site))
+        return Pfn(pfn)
+
+    def zero(self, cpu: Cpu, pfn: Pfn) -> Op[None]:
+        """Clear a frame."""
+        if self._is_warm(cpu, pfn):
+            cpu.charge(self._costs.zero_page_warm, ZEROING)
+        else:
+            yield from self._move(cpu, pfn, self._costs.zero_page, ZEROING)
+        self.ram.zero(pfn)
+
+    def copy(self, cpu: Cpu, source: Pfn, target: Pfn) -> Op[None]:
+        """Copy a frame."""
+        yield from self._move(cpu, target, self._costs.copy_page, COPYING)
+        self.ram.copy(source, target)
+        self._is_warm(cpu, target)
+
+    def _move(self, cpu: Cpu, pfn: Pfn, core: int, cause: str) -> Op[None]:
+        yield from cpu.sync()
+        done = self._pipes[self.node_of(pfn)].move(cpu, PAGE_SIZE)
+        cpu.charge(max(core, done - cpu.clock), cause)
+
+    def _is_warm(self, cpu: Cpu, pfn: Pfn) -> bool:
+        """Whether this processor's cache has the frame; it has it afterwards."""
+        warm = self._warm[cpu.id]
+        was = warm.pop(pfn, self) is None
+        warm[pfn] = None
+        if len(warm) > self._warm_frames:
+            del warm[next(iter(warm))]
+        return was
+
+    # -- sharing ---------------------------------------------------------------------
+
+    def share(self, pfn: Pfn) -> None:
+        """One more mapping of a frame that is mapped."""
+        self._shares[pfn] = self._shares.get(pfn, 1) + 1
+
+    def is_shared(self, pfn: Pfn) -> bool:
+        """Others map it too."""
+        return pfn in self._shares
+
+    def drop(self, pfn: Pfn) -> bool:
+        """One mapping less; whether that was the last one and the frame is to be freed."""
+        count = self._shares.get(pfn)
+        if count is None:
+            return pfn != self.zero_frame
+        if count == 2:
+            del self._shares[pfn]
+        else:
+            self._shares[pfn] = count - 1
+        return False
+
+    @property
+    def shares(self) -> Mapping[Pfn, int]:
+        """Mappings of the frames that have several."""
+        return self._shares
+
+    # -- giving back -------------------------------------------------------------------
+
+    def release(self, cpu: Cpu, frames: Sequence[Pfn], site: str, *, on_lru: bool = True) -> Op[None]:
+        """Free frames that nobody maps any more."""
+        costs, pages, warm = self._costs, self.pages, self._warm[cpu.id]
+        if on_lru and frames:
+            yield from self.lru.delete(cpu, frames, site)
+        for pfn in frames:
+            cpu.charge(costs.page_release, RELEASE)
+            self.ram.forget(pfn)
+            if not pages.give_now(cpu, pfn, 0):
+                yield from pages.free(cpu, pfn, 0, site)
+            if pfn in warm:  # the youngest again: its descriptor and lines have been used
+                del warm[pfn]
+                warm[pfn] = None
+        self.taken -= len(frames)

@@ -1,0 +1,112 @@
+"""The LRU lists that reclaim looks at, as far as their lock is felt.
+
+    page becomes mapped -> own batch -> full: moved to the node's list, under its lock
+    page is freed       -> unlinked from the list, under the lock, one section per batch
+
+Every node has one list with one lock, taken with interrupts off, so a processor that fills
+its batch or frees pages keeps out everybody else on the node, and delays interrupts.
+Which page is old is not modelled yet: nothing reclaims.
+Older kernels moved their own batch to the lists before every unmapping (`lru_drain`),
+which hides what faster flushes gain.
+Locking: batches are private (`look`), lists belong to their node's lock.
+Source: Linux mm/swap.c (folio_add_lru, lru_add_drain, folios_put_refs).
+"""
+
+from collections.abc import Callable, Sequence
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.engine.clock import Op
+from coalsim.locks.base import SpinLock
+from coalsim.profiles.costs import KernelCosts
+from coalsim.profiles.switches import Switches
+from coalsim.units import Pfn, Time
+
+LRU = "lru"
+
+
+class LruLists:
+    """The lists of all nodes, and the batches of all processors.
+
+    Args:
+        locks: one per node.
+        node_of: of a frame.
+        costs, switches: of the kernel.
+        num_cpus: of the machine.
+    """
+
+    def __init__(
+        self,
+        locks: Sequence[SpinLock],
+        node_of: Callable[[int], int],
+        costs: KernelCosts,
+        switches: Switches,
+        num_cpus: int,
+    ) -> None:
+        self._locks = locks
+        self._node_of = node_of
+        self._costs = costs
+        self._batch = switches.lru_batch if switches.lru_lock else 0
+        self._drains = switches.lru_drain
+        self._own: list[dict[Pfn, None]] = [{} for _ in range(num_cpus)]
+        self.moves = 0
+        self.deletions = 0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there are lists at all."""
+        return self._batch > 0
+
+    def add(self, cpu: Cpu, pfn: Pfn, site: str) -> Op[None]:
+        """A page has been mapped for the first time."""
+        if not self._batch:
+            return
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        own = self._own[cpu.id]
+        own[pfn] = None
+        cpu.charge(self._costs.lru_add, LRU)
+        if len(own) >= self._batch:
+            yield from self.drain(cpu, site)
+
+    def drain(self, cpu: Cpu, site: str) -> Op[None]:
+        """Move the own batch to the lists."""
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        own = self._own[cpu.id]
+        if own:
+            frames = list(own)
+            own.clear()
+            self.moves += len(frames)
+            yield from self._sections(
+                cpu, frames, self._costs.lru_move_fixed, self._costs.lru_move_page, site
+            )
+
+    def drain_before_unmap(self, cpu: Cpu, site: str) -> Op[None]:
+        """What older kernels did at every unmapping."""
+        if self._drains and self._batch:
+            yield from self.drain(cpu, site)
+
+    def delete(self, cpu: Cpu, frames: Sequence[Pfn], site: str) -> Op[None]:
+        """Pages are about to be freed: unlink them, a batch under one section."""
+        if not self._batch:
+            return
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        own = self._own[cpu.id]
+        listed = [pfn for pfn in frames if own.pop(pfn, self) is self]
+        self.deletions += len(listed)
+        for start in range(0, len(listed), self._batch):
+            part = listed[start : start + self._batch]
+            yield from self._sections(cpu, part, 0, self._costs.lru_delete_page, site)
+
+    def _sections(self, cpu: Cpu, frames: Sequence[Pfn], fixed: Time, each: Time, site: str) -> Op[None]:
+        """One section per node that the frames are on, with interrupts off."""
+        costs, by_node = self._costs, dict[int, int]()
+        for pfn in frames:
+            node = self._node_of(pfn)
+            by_node[node] = by_node.get(node, 0) + 1
+        for node, count in sorted(by_node.items()):
+            hold = fixed + count * each
+            cpu.charge(costs.irq_save, LRU)
+            yield from self._locks[node].section(cpu, lambda _, hold=hold: hold, hold, site)  # type: ignore[misc]
+            cpu.charge(costs.irq_restore, LRU)

@@ -1,0 +1,102 @@
+"""The lock of one area, and the lock of a range of pages.
+
+    area    readers (faults) count themselves in and out: two read-modify-writes of one line
+            per fault; a writer, who has the space's lock, marks the area and waits for them
+    range   everybody takes the pages that he works on, and waits for whoever has one of them
+
+A reader never waits: it finds the area marked and falls back to the space's lock.  The
+mark goes when the writer gives the space's lock up, or lowers it to reading.
+Source: Linux include/linux/mmap_lock.h (vma_start_read, vma_start_write, mm_lock_seq);
+Clements et al., "RadixVM", EuroSys 2013 (locks on ranges of the radix tree).
+
+Invariant: readers are not negative; while a writer works there are none.
+Shared state: `sync` before every use; the state changes when the line is asked for,
+in the order in which it serves.
+"""
+
+from coalsim.cpus.coherence import CacheLine
+from coalsim.cpus.cpu import Cpu
+from coalsim.engine.clock import Op
+from coalsim.units import Time
+
+AREA_LINE = "line:vma_lock"
+AREA_WAIT = "lock:vma_lock:wait"
+RANGE_WAIT = "lock:range:wait"
+
+
+class AreaLock:
+    """One area's lock."""
+
+    __slots__ = ("_waiting", "line", "readers", "written_at")
+
+    def __init__(self) -> None:
+        self.line = CacheLine("vma_lock")
+        self.readers = 0
+        self.written_at = -1  # the space's write sequence at which it was marked
+        self._waiting: Cpu | None = None
+
+    def try_read(self, cpu: Cpu, sequence: int, taking: Time) -> bool:
+        """Count in, unless a writer has marked the area in the present write sequence; synchronised."""
+        cpu.charge(self.line.rmw(cpu) - cpu.clock + taking, AREA_LINE)
+        if self.written_at == sequence:
+            return False
+        self.readers += 1
+        return True
+
+    def end_read(self, cpu: Cpu, releasing: Time) -> Op[None]:
+        """Count out; the last reader lets a waiting writer go on."""
+        yield from cpu.sync()
+        done = self.line.rmw(cpu)
+        self.readers -= 1
+        if not self.readers and self._waiting is not None:
+            writer, self._waiting = self._waiting, None
+            writer.blocked_on = None
+            writer.alarm.arm(max(done, cpu.clock + 1) + writer.transfer[cpu.id])
+        cpu.charge(done - cpu.clock + releasing, AREA_LINE)
+
+    def start_write(self, cpu: Cpu, sequence: int, taking: Time) -> Op[None]:
+        """Mark the area and wait until its readers have left; the caller has the space's lock for writing."""
+        yield from cpu.sync()
+        self.written_at = sequence
+        cpu.charge(self.line.rmw(cpu) - cpu.clock + taking, AREA_LINE)
+        yield from cpu.sync()
+        if self.readers:
+            self._waiting = cpu
+            yield from cpu.wait(AREA_WAIT)
+            yield from cpu.sync()
+
+
+class RangeLock:
+    """Who works on which pages of one space."""
+
+    __slots__ = ("_held", "_waiters", "line")
+
+    def __init__(self) -> None:
+        self.line = CacheLine("range_lock")
+        self._held: dict[int, tuple[int, int]] = {}  # by CPU
+        self._waiters: list[tuple[Cpu, int, int]] = []
+
+    def acquire(self, cpu: Cpu, first: int, last: int, taking: Time) -> Op[None]:
+        """Wait until nobody else has one of the pages."""
+        yield from cpu.sync()
+        while self._taken(cpu, first, last):
+            self._waiters.append((cpu, first, last))
+            yield from cpu.wait(RANGE_WAIT)
+            yield from cpu.sync()
+        self._held[cpu.id] = (first, last)
+        cpu.charge(taking, RANGE_WAIT.removesuffix("wait") + "hold")
+
+    def release(self, cpu: Cpu, releasing: Time) -> Op[None]:
+        """Let others in; all who wait look again."""
+        yield from cpu.sync()
+        del self._held[cpu.id]
+        waiting, self._waiters = self._waiters, []
+        for waiter, _, _ in waiting:
+            waiter.alarm.arm(cpu.clock + max(1, waiter.transfer[cpu.id]))
+        cpu.charge(releasing, RANGE_WAIT.removesuffix("wait") + "hold")
+
+    def _taken(self, cpu: Cpu, first: int, last: int) -> bool:
+        return any(
+            number != cpu.id and first < held_last and held_first < last
+            for number, (held_first, held_last) in self._held.items()
+        )
