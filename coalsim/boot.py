@@ -1,6 +1,8 @@
 """Boot: builds a running system from its configuration, in reading order.
 
-    machine -> engine -> processors -> locks -> memory manager -> meter
+    machine -> engine -> processors -> locks -> memory manager -> meter [-> virtual memory]
+
+Virtual memory (`boot_vm.py`) is built when a load first asks for it.
 
 A `System` is what workloads see as their host.  It also knows when a run is over and
 finds systems in which nothing can happen any more.
@@ -12,8 +14,10 @@ from dataclasses import dataclass
 
 from simpy.events import Event
 
+from coalsim.boot_vm import VmParts, build_vm, delivery_of, flush_times
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.deadlock import report, report_stuck
+from coalsim.cpus.delivery import lookahead as delivery_lookahead
 from coalsim.cpus.runqueue import Thread, report_asleep
 from coalsim.engine.accounts import split_at
 from coalsim.engine.clock import Engine, Op
@@ -23,10 +27,15 @@ from coalsim.errors import ConfigError, DeadlockError, Problem
 from coalsim.locks.base import Lock, LockSetup, SpinLock
 from coalsim.locks.lockdep import LockClass
 from coalsim.locks.registry import make_lock
+from coalsim.locks.rwsem import RwSemaphore
 from coalsim.mm.kmem.magazine_types import MagazineTypes
 from coalsim.mm.manager import MemoryManager
 from coalsim.mm.phys.placement import Placement
+from coalsim.mm.shootdown.base import Shootdown
+from coalsim.mm.shootdown.linux import LinuxShootdown
+from coalsim.mm.virt.system import VirtualMemory
 from coalsim.profiles.profile import KernelProfile
+from coalsim.profiles.switches import Switches
 from coalsim.topology.distance import Distance
 from coalsim.topology.machine import Machine
 from coalsim.units import US, CpuId, Time
@@ -58,6 +67,7 @@ class SystemConfig:
     tick_events: bool = False
     magazine_types: MagazineTypes | None = None
     placement: type[Placement] | None = None
+    shootdown: type[Shootdown] = LinuxShootdown
 
 
 class System:
@@ -69,7 +79,7 @@ class System:
         switches = self.switches = config.profile.switches
         self.costs = config.profile.costs(machine.clock_ghz.value)
         self.env = Engine(
-            lookahead=lookahead(machine),
+            lookahead=lookahead(machine, config.shootdown, switches),
             run_ahead=config.run_ahead,
             fast_paths=config.fast_paths,
             tick_events=config.tick_events,
@@ -77,12 +87,13 @@ class System:
         self.streams = Streams(config.seed)
         self.probes = Probes()
         self.cpus = [self._new_cpu(CpuId(number)) for number in range(machine.num_cpus)]
+        self._wake_latency = max(1, interrupt_latency(machine))
         self._setup = LockSetup(
             taking=self.costs.lock_uncontended,
             releasing=self.costs.lock_release,
             pause=max(1, self.costs.pause),
             wake_up=self.costs.wake_up,
-            wake_latency=max(1, self.env.lookahead),
+            wake_latency=self._wake_latency,
             tas_winner=switches.tas_winner,
             streams=self.streams,
             cpus=self.cpus,
@@ -102,6 +113,7 @@ class System:
         self.meter = Meter(machine.num_cpus, config.recorder)
         self._threads: list[list[Thread]] = [[] for _ in self.cpus]
         self._running = 0
+        self._vm: VirtualMemory | None = None
         self.finished = Event(self.env)
         self.env.stuck = self._stuck
 
@@ -154,7 +166,46 @@ class System:
         """All lock classes, by name."""
         return [self._lock_classes[name] for name in sorted(self._lock_classes)]
 
+    def make_rwsem(self, class_name: str, rank: int, name: str) -> RwSemaphore:
+        """A reader-writer semaphore of the kernel's own."""
+        lock = make_lock(RwSemaphore, self._class_of(RwSemaphore, class_name, rank), name, self._setup)
+        assert isinstance(lock, RwSemaphore)
+        return lock
+
+    @property
+    def vm(self) -> VirtualMemory:
+        """Virtual memory, built at the first call, which has to come before the run."""
+        if self._vm is None:
+            self._vm = build_vm(
+                VmParts(
+                    env=self.env,
+                    machine=self.machine,
+                    cpus=self.cpus,
+                    switches=self.switches,
+                    costs=self.costs,
+                    memory=self.memory,
+                    make_spinlock=self.make_ranked_lock,
+                    make_rwsem=self.make_rwsem,
+                    recorder=self.config.recorder,
+                    policy=self.config.shootdown,
+                    new_thread=self._new_thread,
+                    put_thread=lambda cpu, thread: self._threads[cpu].append(thread),
+                    wake_latency=self._wake_latency,
+                )
+            )
+        return self._vm
+
+    @property
+    def has_vm(self) -> bool:
+        """A load has used virtual memory."""
+        return self._vm is not None
+
     # -- threads
+
+    def _new_thread(self, name: str, body: Op[None]) -> Thread:
+        """A thread that counts for the end of the run."""
+        self._running += 1
+        return Thread(name, body, self._thread_ended)
 
     def run_thread(self, cpu: CpuId, name: str, body: Op[None]) -> None:
         """Put a thread on a processor, before the run.
@@ -173,8 +224,7 @@ class System:
                     )
                 ]
             )
-        self._running += 1
-        self._threads[cpu].append(Thread(name, body, self._thread_ended))
+        self._threads[cpu].append(self._new_thread(name, body))
 
     def _thread_ended(self) -> None:
         self._running -= 1
@@ -191,6 +241,8 @@ class System:
         """Forget what was counted, at the end of the warm-up; what is under way will count."""
         self.meter.reset()
         self.memory.reset_counters()
+        if self._vm is not None:
+            self._vm.reset_counters()
         for cpu in self.cpus:
             cpu.lock_waits[:] = array("q", (0, 0, 0, 0))
         for lock_class in self.lock_classes:
@@ -259,11 +311,19 @@ class System:
         return [split_at(cpu, at) for cpu in self.cpus]
 
 
-def lookahead(machine: Machine) -> Time:
-    """The shortest time in which one processor reaches another's private state: an interrupt's flight."""
+def interrupt_latency(machine: Machine) -> Time:
+    """The shortest time in which an interrupt reaches another processor."""
     flights = [
         flight.picoseconds(machine.clock_ghz.value)
         for distance, flight in machine.ipi_flight.items()
         if distance is not Distance.SELF
     ]
     return min(flights, default=ALONE)
+
+
+def lookahead(machine: Machine, policy: type[Shootdown], switches: Switches) -> Time:
+    """The shortest time in which one processor reaches another's private state, by whatever means."""
+    shortest = min(interrupt_latency(machine), delivery_lookahead(delivery_of(machine, switches)))
+    if policy.uses_broadcast:
+        shortest = min(shortest, flush_times(machine).broadcast_flight)
+    return shortest

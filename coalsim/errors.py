@@ -10,6 +10,7 @@ CoalsimError
       InteriorFree   the address points into the middle of a block
     LockMisuse       a lock taken out of order, twice, released by a stranger, slept under
     DeadlockError    processors that wait for each other for ever
+    KernelPanic      an access of the kernel's own that nothing can make good
 
 What a real kernel expects (no memory, lock busy) is a return value, not this.
 All data of an exception is in `args`: SimPy copies exceptions as ``type(e)(*e.args)``.
@@ -119,3 +120,11 @@ class LockMisuse(KernelBug):
 
 class DeadlockError(KernelBug):
     """Processors wait for each other for ever; the text says who waits for what."""
+
+
+class KernelPanic(KernelBug):
+    """The simulated kernel touched memory that it may not touch, and stopped.
+
+    Args:
+        report: registers, fault address, error bits, last operations.
+    """

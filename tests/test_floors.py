@@ -34,6 +34,7 @@ FLOORS: dict[str, float] = {
     "coalsim.mm.reclaim": 5.6,
     "coalsim.workloads": 6,
     "coalsim.observe": 6,
+    "coalsim.boot_vm": 6.05,
     "coalsim.boot": 6.1,
     "coalsim.study": 7,
     "coalsim.api": 7.5,

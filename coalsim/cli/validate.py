@@ -25,10 +25,11 @@ def validate(common: CommonOptions, name: str | None, points: str) -> None:
     from coalsim.cli.progress import style_of
     from coalsim.observe.tables import Style
     from coalsim.study import validate as validation
+    from coalsim.study.predictions import VALIDATIONS
     from coalsim.study.validation_report import as_document, as_text, listing
 
     if name is None:
-        click.echo(json.dumps(list(validation.VALIDATIONS)) if common.as_json else listing())
+        click.echo(json.dumps(list(VALIDATIONS)) if common.as_json else listing())
         return
     try:
         wanted = [int(point) for point in points.split(",") if point.strip()]

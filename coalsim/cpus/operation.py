@@ -9,14 +9,17 @@ Operations nest: a fault inside a copy to user memory counts in both.
 Begin and end are looks: up to them all handlers are accounted for.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
-from coalsim.units import Time
+from coalsim.units import CpuId, Time
 
 ASLEEP = "asleep"
+RECENT = 8
+"""Operations of each processor that a panic lists."""
 
 
 class Recorder(Protocol):
@@ -76,6 +79,7 @@ class Operations:
     def __init__(self, make: Callable[[], Recorder]) -> None:
         self._make = make
         self.kinds: dict[str, Kind] = {}
+        self._recent: dict[CpuId, deque[tuple[Time, Time, str]]] = {}  # the last ones of each processor
 
     def kind(self, name: str) -> Kind:
         """The statistics of one name, made at the first call."""
@@ -112,6 +116,17 @@ class Operations:
         if total != latency:
             by_cause[ASLEEP] = by_cause.get(ASLEEP, 0) + latency - total
         kind.latencies.record(latency)
+        recent = self._recent.get(cpu.id)
+        if recent is None:
+            recent = self._recent[cpu.id] = deque(maxlen=RECENT)
+        recent.append((running.began, cpu.clock, kind.name))
+
+    def recent(self, cpu: CpuId) -> list[str]:
+        """The last operations of a processor, oldest first, one line each."""
+        return [
+            f"{name} from {began / 1000:.3f} to {ended / 1000:.3f} ns"
+            for began, ended, name in self._recent.get(cpu, ())
+        ]
 
     def reset(self) -> None:
         """Forget what was counted, at the end of the warm-up; what is under way will count."""

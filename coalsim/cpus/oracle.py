@@ -16,7 +16,7 @@ as long as somebody could still use it (a TLB holds it, or a use is not judged y
 Costs no simulated time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from coalsim.cpus.translation import Moment, Translation
@@ -27,8 +27,26 @@ LISTED = 100
 SWEEP_AT = 4_096
 """Graves and translations are looked through when they have doubled since the last time, from here on."""
 
-Use = tuple[Time, Translation, bool, str]
-"""When, which, whether it wrote, and where in the program."""
+
+class Run:
+    """Uses of several pages in a row, each a fixed time after the one before.
+
+    Args:
+        vpns: the pages, in the order of use.
+        step: time from one use to the next, in ps.
+        translations: what was used for each page.
+    """
+
+    __slots__ = ("step", "translations", "vpns")
+
+    def __init__(self, vpns: Sequence[int], step: Time, translations: Mapping[int, Translation]) -> None:
+        self.vpns = vpns
+        self.step = step
+        self.translations = translations
+
+
+Use = tuple[Time, Translation | Run, bool, str]
+"""When (a run: when it began), which, whether it wrote, and where in the program."""
 
 
 class Finding(NamedTuple):
@@ -90,13 +108,19 @@ class Oracle:
         """Judge the uses of one processor that has just synchronised."""
         uses = self.unchecked[cpu]
         self.checked += len(uses)
-        for use in uses:
-            if use[1].died is not None:
-                self._judge_dead(cpu, use)
+        for time, what, write, site in uses:
+            if isinstance(what, Run):
+                self.checked += len(what.vpns) - 1
+                if any(translation.died is not None for translation in what.translations.values()):
+                    for number, vpn in enumerate(what.vpns):
+                        translation = what.translations[vpn]
+                        if translation.died is not None:
+                            self._judge_dead(cpu, time + number * what.step, translation, write, site)
+            elif what.died is not None:
+                self._judge_dead(cpu, time, what, write, site)
         uses.clear()
 
-    def _judge_dead(self, cpu: CpuId, use: Use) -> None:
-        time, translation, write, site = use
+    def _judge_dead(self, cpu: CpuId, time: Time, translation: Translation, write: bool, site: str) -> None:
         died = translation.died
         assert died is not None
         if (died.time, died.cpu) >= (time, cpu) or not (translation.lost_frame or write):
@@ -173,7 +197,12 @@ class Oracle:
 
     def is_in_use(self) -> dict[int, None]:
         """Identities of translations with uses that nobody has judged yet."""
-        return {id(use[1]): None for uses in self.unchecked for use in uses}
+        held: dict[int, None] = {}
+        for uses in self.unchecked:
+            for _, what, _, _ in uses:
+                for translation in what.translations.values() if isinstance(what, Run) else (what,):
+                    held[id(translation)] = None
+        return held
 
     def _sweep(self) -> None:
         """Forget the dead that nobody can use any more."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from coalsim.cpus.cpu import Cpu
-from coalsim.cpus.oracle import Oracle
+from coalsim.cpus.oracle import Oracle, Run
 from coalsim.cpus.tablelines import TableLines, line_of
 from coalsim.cpus.tlb import Entry, Shape, Tlb
 from coalsim.cpus.translation import Translation
@@ -30,6 +30,8 @@ PRESENT, WRITABLE, USER, ACCESSED, DIRTY, GLOBAL = 0x1, 0x2, 0x4, 0x20, 0x40, 0x
 FRAME_MASK = 0x000F_FFFF_FFFF_F000
 ASID_SHIFT = 40  # an ASID above every page number
 WALK = "walk"
+JUDGE_AT = 512
+"""So many uses may wait for judgement before a processor that happens to be synchronised judges them."""
 
 
 class TableWords(Protocol):
@@ -47,12 +49,23 @@ class TableWords(Protocol):
 
 
 class ReadStep(Protocol):
-    """One read of a walk."""
+    """One read of a walk: which word of which frame, and what it said."""
 
-    level: int
-    pfn: Pfn
-    index: int  # the word's
-    entry: int
+    @property
+    def level(self) -> int:
+        """From the root, 0."""
+
+    @property
+    def pfn(self) -> Pfn:
+        """The table's frame."""
+
+    @property
+    def index(self) -> int:
+        """The word's index there."""
+
+    @property
+    def entry(self) -> int:
+        """The word."""
 
 
 class Tree(Protocol):
@@ -127,6 +140,7 @@ class TranslationUnit:
         "_node_of",
         "_table_of",
         "asid",
+        "l1_hit",
         "misses",
         "oracle",
         "space",
@@ -155,6 +169,7 @@ class TranslationUnit:
         self.unchecked = oracle.unchecked[cpu.id] if oracle is not None else None
         self.tlb = Tlb(costs.l1, costs.l2)
         self._caches: list[dict[int, Cached]] = [{} for _ in costs.structure_entries]
+        self.l1_hit = costs.l1_hit
         self.asid = 0
         self.space: Mapped | None = None
         self.tree: Tree | None = None
@@ -169,10 +184,23 @@ class TranslationUnit:
         if entry is None or (write and not entry.dirty):
             return False
         cpu, costs = self._cpu, self._costs
-        if self.unchecked is not None:
-            self.unchecked.append((cpu.clock, entry.translation, write, site))
+        unchecked = self.unchecked
+        if unchecked is not None:
+            if len(unchecked) > JUDGE_AT and self.oracle is not None and cpu.clock == cpu.env._now:
+                self.oracle.judge(cpu.id)
+            unchecked.append((cpu.clock, entry.translation, write, site))
         cpu.charge(costs.l1_hit if self.tlb.level == 1 else costs.l2_hit, cause)
         return True
+
+    def note_run(self, vpns: Sequence[int], hits: int, write: bool, site: str) -> None:
+        """The first `hits` pages of a run have just hit; the clock stands at the first access."""
+        unchecked = self.unchecked
+        assert unchecked is not None, "somebody judges"
+        touched = {int(entry.translation.vpn): entry.translation for entry in self.tlb.touched}
+        run = Run(vpns[:hits], self.l1_hit, touched)
+        unchecked.append((self._cpu.clock, run, write, site))
+        if len(unchecked) > JUDGE_AT and self.oracle is not None and self._cpu.clock == self._cpu.env._now:
+            self.oracle.judge(self._cpu.id)
 
     def walk(self, vpn: Vpn, *, write: bool, user: bool, site: str) -> Walked:
         """Walk the tables of the loaded space and fill the TLB; synchronised.
@@ -302,6 +330,21 @@ class TranslationUnit:
         cache[self.asid << ASID_SHIFT | number] = Cached(table, translation)
         if len(cache) > costs.structure_entries[above]:
             del cache[next(iter(cache))]
+
+    # -- walks that nobody asked for ------------------------------------------------------
+
+    def pointers(self) -> list[Translation]:
+        """The pointers to leaf tables that speculative walks could follow: those of the present ASID."""
+        if not self._caches or self.space is None:
+            return []
+        held = self._caches[0].items()
+        return [cached.translation for key, cached in held if key >> ASID_SHIFT == self.asid]
+
+    def guess(self, pointers: Sequence[Translation], at: Time, reason: str) -> None:
+        """A speculative walk may have followed these, up to the end of a flush's handler."""
+        if self.unchecked is not None:
+            site = f"speculative page walk in the handler of the flush for {reason}"
+            self.unchecked.extend((at, pointer, False, site) for pointer in pointers)
 
     # -- invalidation ---------------------------------------------------------------------
 

@@ -38,14 +38,16 @@ class LockClass:
         self.rank = rank
         self.sleeps = sleeps
         self.type = f"{type}:W" if readers else type
-        self.instances: dict[str, LockStat] = {}  # by the lock's own name, which is unique in its class
+        self.instances: dict[str, LockStat] = {}  # by the lock's own name
         self.read_stat = LockStat(name, f"{type}:R") if readers else None
         self.taken_irqs_off_at = ""  # a call site, once seen
         self.held_for_answers_at = ""
 
     def new_stat(self, lock: str) -> LockStat:
-        """Where a lock of this class counts; `lock` is its own name."""
-        stat = self.instances[lock] = LockStat(self.name, self.type)
+        """Where a lock of this class counts; locks of one name count together."""
+        stat = self.instances.get(lock)
+        if stat is None:
+            stat = self.instances[lock] = LockStat(self.name, self.type)
         return stat
 
     @property

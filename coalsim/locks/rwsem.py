@@ -80,6 +80,25 @@ class RwSemaphore(SleepingLock):
         if self.is_free:
             yield from self._wake(cpu, self.pass_on(cpu))
 
+    def downgrade(self, cpu: Cpu) -> Op[None]:
+        """The writer goes on as a reader: readers that sleep get in, writers wait on.
+
+        Raises:
+            LockMisuse: the running thread does not have it for writing.
+        """
+        writer, thread = self.holder, cpu.current
+        if writer is None or thread is None or writer.cpu is not cpu:
+            raise LockMisuse(f"CPU {cpu.id} downgrades {self.lock_class.name}, which it does not write")
+        yield from self.write_word(cpu)
+        self.note_left(cpu)
+        self._owner = None
+        self._admitted += 1
+        me = self._reading[thread] = Sleeper(cpu, writer.site, is_reader=True)
+        self.note_arrived(me)
+        self.note_granted(me)
+        if self._sleepers and self._sleepers[0].is_reader:
+            yield from self._wake(cpu, self._admit_readers())
+
     def read_section(self, cpu: Cpu, body: Body, longest: Time, site: str) -> Op[Span]:
         """Run `body` beside other readers, with interrupts on."""
         yield from cpu.sync()

@@ -1,8 +1,8 @@
 """The loads that a study can name: the parameters of each kind, checked.
 
 A model's fields are the keys of the study's [workload] table beside `kind`; `build`
-makes the load.  Laws are texts such as ``exp:56.3ns``, sizes bytes or texts such as
-``4KiB``.  Defaults are those of the named studies.
+makes the load.  Defaults are those of the named studies.  The loads on address spaces
+are in `vm_loads.py`.
 
 Invariant: a model that exists can build its load, whatever the machine; whether the
 machine has so many CPUs is said when the load starts.
@@ -11,12 +11,13 @@ machine has so many CPUs is said when the load starts.
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from coalsim.engine.laws import Law, parse_law
+from coalsim.engine.laws import Law
+from coalsim.study.parameters import Count, LawText, LawTexts, Order, Parameters, SizeText
 from coalsim.study.replay_load import ReplayLoad
-from coalsim.study.sections import Section
-from coalsim.units import NS, US, parse_size
+from coalsim.study.vm_loads import VM_WORKLOADS
+from coalsim.units import NS, US
 from coalsim.workloads.base import Workload
 from coalsim.workloads.synthetic.kmalloc_burst import KmallocBurst
 from coalsim.workloads.synthetic.kmalloc_pairs import KmallocPairs
@@ -27,31 +28,8 @@ from coalsim.workloads.synthetic.lock_loop import LockLoop
 from coalsim.workloads.synthetic.page_bulk import PageBulk
 from coalsim.workloads.synthetic.page_random import PageRandom
 from coalsim.workloads.synthetic.page_repeat import PageRepeat
-from coalsim.workloads.synthetic.places import Spread
 
-
-def _law(value: object) -> Law:
-    if isinstance(value, Law):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("not a law; write it as text, like exp:56.3ns or const:37.7ns")
-    return parse_law(value)
-
-
-def law_text(law: Law) -> str:
-    """A law so that it is read back as exactly the same, which its rounded form for people is not."""
-    if law.kind == "uniform":
-        return f"uniform:{law.low}ps:{law.high}ps"
-    shape = f"{law.shape!r}:" if law.kind in ("erlang", "hyper") else ""
-    return f"{law.kind}:{shape}{law.mean}ps"
-
-
-def _one_or_more(value: object) -> object:
-    return value if isinstance(value, list | tuple) else [value]
-
-
-def _size(value: object) -> object:
-    return parse_size(value) if isinstance(value, str) else value
+NO_THINK = Law(kind="const", mean=0)
 
 
 def _even(count: int) -> int:
@@ -59,28 +37,6 @@ def _even(count: int) -> int:
         near = f"use {count - 1} or {count + 1}"
         raise ValueError(f"an odd number; half of them produce, half consume: {near}")
     return count
-
-
-LawText = Annotated[Law, BeforeValidator(_law), PlainSerializer(law_text)]
-"""A pydantic field that reads ``exp:56.3ns``, and writes itself so that it can be read again."""
-LawTexts = Annotated[tuple[LawText, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
-"""The same for one law or a list of them."""
-SizeText = Annotated[int, BeforeValidator(_size), Field(ge=1, le=1 << 40)]
-"""A pydantic field that reads bytes, or ``4KiB``."""
-Count = Annotated[int, Field(ge=1, le=1 << 30)]
-Cpus = Annotated[int, Field(ge=1, le=1 << 20)]
-Order = Annotated[int, Field(ge=0, le=20)]
-
-NO_THINK = Law(kind="const", mean=0)
-
-
-class Parameters(Section):
-    """What all loads can be told."""
-
-    cpus: Cpus = 4
-    """How many CPUs take part, one thread each."""
-    spread: Spread = "compact"
-    """Which: `compact` cores node after node, `node` all hardware threads of a node first, `scatter`."""
 
 
 class LockLoopParameters(Parameters):
@@ -258,5 +214,6 @@ WORKLOADS: Mapping[str, type[BaseModel]] = {
     "page_repeat": PageRepeatParameters,
     "page_random": PageRandomParameters,
     "replay": ReplayLoad,
+    **VM_WORKLOADS,
 }
 """Every kind of load with its parameters."""

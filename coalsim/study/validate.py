@@ -1,142 +1,123 @@
 """Validation: what was measured, what coalsim predicts, and the error of each point.
 
-A validation runs a named study once per point of a measured curve, with settings that
-were fixed by other data; the points that did fix a parameter are marked and left out
-of the mean error.  Nothing is tuned to the rest: misses are printed like hits.
+A validation runs a named study once per point of its measured curves, with settings
+that were fixed by other data; the points that did fix a parameter are marked and left
+out of the mean error.  Nothing is tuned to the rest: misses are printed like hits.
+
+Invariant: curves that ask for the same run of the same study share it.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from coalsim.errors import ConfigError, Problem
 from coalsim.observe.document import ResultDocument
-from coalsim.study.curves import Curve, load_curve
 from coalsim.study.document import show
 from coalsim.study.overrides import Setting
+from coalsim.study.predictions import VALIDATIONS, Case, Prediction, Validation, load_validation
 from coalsim.study.run import open_study, run_study
-from coalsim.topology.presets import load_machine
 
-
-@dataclass(frozen=True, kw_only=True)
-class Validation:
-    """How one curve is predicted.
-
-    `settings` hold for every point, `axis_key` gets the point's x.  `predicted` reads
-    the prediction, in the curve's unit, off a result; `calibrated` are the points
-    that fixed parameters, and `rules` say how, and what was scaled.
-    """
-
-    curve: str
-    study: str
-    settings: tuple[tuple[str, str], ...]
-    axis_key: str
-    predicted: Callable[[ResultDocument], float]
-    calibrated: tuple[int, ...]
-    rules: tuple[str, ...]
+Progress = Callable[[int, int], None]
+"""Told how many points are done, of how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One point: measured and predicted in the curve's unit, the error as a share of the measured."""
+    """One point: measured and predicted in the curve's unit, the error as a share of the measured.
+
+    `predicted` is None where nothing predicts it.
+    """
 
     x: int
     measured: float
-    predicted: float
+    predicted: float | None
     calibrated: bool
 
     @property
-    def error(self) -> float:
+    def error(self) -> float | None:
         """(predicted - measured) / measured."""
-        return (self.predicted - self.measured) / self.measured
+        return None if self.predicted is None else (self.predicted - self.measured) / self.measured
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """A validation carried out; `settings` are its own with those that were laid over them."""
+class Outcome:
+    """One curve carried out; `settings` are its own with those that were laid over them.
 
-    name: str
-    validation: Validation
+    `machine` and `profile` are empty where nothing was run.
+    """
+
+    case: Case
     settings: tuple[tuple[str, str], ...]
-    curve: Curve
     points: tuple[Point, ...]
     machine: str
     profile: str
 
     @property
+    def errors(self) -> tuple[float, ...]:
+        """Magnitudes of the errors of the points that calibrated nothing."""
+        found = (point.error for point in self.points if not point.calibrated)
+        return tuple(abs(error) for error in found if error is not None)
+
+    @property
     def mean_error(self) -> float:
-        """Mean of the errors' magnitudes over the points that calibrated nothing."""
-        errors = [abs(point.error) for point in self.points if not point.calibrated]
-        return sum(errors) / len(errors) if errors else 0.0
+        """Mean of these magnitudes."""
+        return sum(self.errors) / len(self.errors) if self.errors else 0.0
 
     @property
     def worst_error(self) -> float:
-        """The largest magnitude among them."""
-        return max((abs(point.error) for point in self.points if not point.calibrated), default=0.0)
+        """The largest of them."""
+        return max(self.errors, default=0.0)
 
 
-def _alloc_ns(result: ResultDocument) -> float:
-    return float(result["phases"]["alloc"]["latency_ns"]["mean"])
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A validation carried out: the outcome of each curve that has points among those asked for."""
+
+    validation: Validation
+    outcomes: tuple[Outcome, ...]
 
 
-def _cycles(result: ResultDocument) -> float:
-    """The mean latency in cycles of the machine that ran it."""
-    return float(result["latency_ns"]["mean"]) * float(load_machine(result["machine"]).clock_ghz.value)
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    result: ResultDocument
+    clock_ghz: float
 
 
-VALIDATIONS: dict[str, Validation] = {
-    "page_bulk": Validation(
-        curve="page_bulk",
-        study="page_bulk",
-        settings=(
-            ("machine.name", "icx2"),
-            ("machine.clock_ghz", "2.2"),
-            ("kernel.profile", "linux-6.0"),
-            ("workload.order", "0"),
-        ),
-        axis_key="workload.cpus",
-        predicted=_alloc_ns,
-        calibrated=(1,),
-        rules=(
-            "zone lock held 2.02 us per refill of 63 pages: Ice Lake, Linux commit 52166607ecc9",
-            "scaling: the part per page (20.1 ns) is time of memory and stays; the fixed part is work of the "
-            "core, taken as cycles at an assumed 3.4 GHz and run at the benchmark's 2.2 GHz",
-            "outside the lock: what the one-core point (94 ns) leaves over; lines cost what the preset says",
-        ),
-    ),
-    "line_contention": Validation(
-        curve="line_contention",
-        study="line_contention",
-        # The order of the CPUs on the line is drawn once per run: several short runs, not one long.
-        settings=(
-            ("machine.name", "wex8"),
-            ("workload.mode", "ww"),
-            ("run.warmup", "30us"),
-            ("run.duration", "120us"),
-            ("run.replications", "8"),
-        ),
-        axis_key="workload.cpus",
-        predicted=_cycles,
-        calibrated=(1, 2, 10, 11),
-        rules=(
-            "own write, transfer in a socket, occupancy in and across sockets: from 1, 2, 10 and 11 cores",
-            "a second hop costs what the first does: no point was left to fix it",
-        ),
-    ),
-}
+class _Runs:
+    """The runs that a validation needs, each of them once; `begin` is called before each point."""
+
+    def __init__(self, asked: Sequence[Setting], begin: Callable[[], None]) -> None:
+        self.begin = begin
+        self._asked = tuple(asked)
+        self._done: dict[tuple[object, ...], _Run] = {}
+
+    def at(self, prediction: Prediction, x: int) -> _Run:
+        """The run of a point."""
+        settings = (*prediction.settings, (prediction.axis_key, str(x)))
+        key = (prediction.study, *((key, show(value)) for key, value in settings))
+        if key not in self._done:
+            self._done[key] = self._carried_out(prediction.study, settings)
+        return self._done[key]
+
+    def _carried_out(self, study: str, settings: Sequence[tuple[str, object]]) -> _Run:
+        own = [Setting(key=key, value=value, option=f"validation {study}") for key, value in settings]
+        plan = open_study(study, (*own, *self._asked))
+        return _Run(result=run_study(plan), clock_ghz=float(plan.config.machine.clock_ghz.value))
 
 
 def validate(
     name: str,
     settings: Sequence[Setting] = (),
     points: Sequence[int] = (),
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    progress: Progress = lambda done, of: None,
 ) -> Verdict:
     """Carry out a validation.
 
     Args:
         name: of VALIDATIONS.
         settings: laid over the validation's own, for studies of the model itself.
-        points: only these of the curve; none means all.
+        points: only these of its curves; none means all.
         progress: told how many points are done, of how many.
 
     Raises:
@@ -147,47 +128,73 @@ def validate(
         raise ConfigError(
             [Problem(key="validation", value=name, message="no such validation", remedy=remedy)]
         )
-    validation = VALIDATIONS[name]
-    curve = load_curve(validation.curve)
-    wanted = list(points) or list(curve.points)
-    unknown = [point for point in wanted if point not in curve.points]
-    if unknown:
-        known = f"{min(curve.points)} to {max(curve.points)}"
+    return carry_out(load_validation(name), settings, points, progress)
+
+
+def carry_out(
+    validation: Validation,
+    settings: Sequence[Setting] = (),
+    points: Sequence[int] = (),
+    progress: Progress = lambda done, of: None,
+) -> Verdict:
+    """Carry out a validation that has been read; arguments as for `validate`."""
+    wanted = _wanted(validation, points)
+    done, of = count(), sum(len(xs) for xs in wanted)
+    runs = _Runs(settings, lambda: progress(next(done), of))
+    outcomes = [
+        _outcome(case, xs, settings, runs) for case, xs in zip(validation.cases, wanted, strict=True) if xs
+    ]
+    return Verdict(validation=validation, outcomes=tuple(outcomes))
+
+
+def _wanted(validation: Validation, points: Sequence[int]) -> list[list[int]]:
+    """The points of each curve that are asked for."""
+    measured = [x for case in validation.cases for x in case.curve.points]
+    if unknown := [point for point in points if point not in measured]:
+        remedy = f"use {min(measured)} to {max(measured)}"
         raise ConfigError(
             [
-                Problem(key="--points", value=str(point), message="was not measured", remedy=f"use {known}")
+                Problem(key="--points", value=str(point), message="was not measured", remedy=remedy)
                 for point in unknown
             ]
         )
-    found: list[Point] = []
-    machine = profile = ""
-    for done, x in enumerate(wanted):
-        progress(done, len(wanted))
-        result = _predict(validation, x, settings)
-        machine, profile = result["machine"], result["profile"]
-        found.append(
-            Point(
-                x=x,
-                measured=curve.points[x],
-                predicted=validation.predicted(result),
-                calibrated=x in validation.calibrated,
-            )
+    if not points:
+        return [list(case.curve.points) for case in validation.cases]
+    return [[x for x in points if x in case.curve.points] for case in validation.cases]
+
+
+def _outcome(case: Case, xs: Sequence[int], asked: Sequence[Setting], runs: _Runs) -> Outcome:
+    prediction = case.prediction
+    points = tuple(
+        Point(
+            x=x,
+            measured=case.curve.points[x],
+            predicted=_predicted(prediction, x, runs),
+            calibrated=x in prediction.calibrated,
         )
-    asked = {setting.key: show(setting.value) for setting in settings}
-    return Verdict(
-        name=name,
-        validation=validation,
-        settings=tuple({**dict(validation.settings), **asked}.items()),
-        curve=curve,
-        points=tuple(found),
-        machine=machine,
-        profile=profile,
+        for x in xs
+    )
+    if prediction.unmodelled:
+        return Outcome(case=case, settings=(), points=points, machine="", profile="")
+    laid_over = {setting.key: show(setting.value) for setting in asked}
+    own = {key: show(value) for key, value in prediction.settings}
+    last = runs.at(prediction, xs[-1]).result
+    return Outcome(
+        case=case,
+        settings=tuple({**own, **laid_over}.items()),
+        points=points,
+        machine=last["machine"],
+        profile=last["profile"],
     )
 
 
-def _predict(validation: Validation, x: int, settings: Sequence[Setting]) -> ResultDocument:
-    own = [
-        Setting(key=key, value=value, option=f"validation {validation.study}")
-        for key, value in (*validation.settings, (validation.axis_key, str(x)))
-    ]
-    return run_study(open_study(validation.study, (*own, *settings)))
+def _predicted(prediction: Prediction, x: int, runs: _Runs) -> float | None:
+    runs.begin()
+    if prediction.unmodelled:
+        return None
+    run = runs.at(prediction, x)
+    value = prediction.read(run.result, run.clock_ghz)
+    if prediction.beyond is None:
+        return value
+    base = runs.at(prediction, prediction.beyond)
+    return value - prediction.read(base.result, base.clock_ghz)

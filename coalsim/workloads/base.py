@@ -26,6 +26,7 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Engine, Op
 from coalsim.engine.streams import Streams
 from coalsim.locks.base import Lock
+from coalsim.mm.virt.system import VirtualMemory
 from coalsim.topology.machine import Machine
 from coalsim.units import CpuId, NodeId, Pfn
 
@@ -191,6 +192,14 @@ class Host(Protocol):
         """Put a thread on a processor, before the run; the run may end when all threads have."""
 
 
+class VirtualHost(Host, Protocol):
+    """A host whose tasks have address spaces."""
+
+    @property
+    def vm(self) -> VirtualMemory:
+        """Processes and what they do."""
+
+
 class Workload(Protocol):
     """A load: what to run on which processors."""
 
@@ -202,8 +211,8 @@ class Workload(Protocol):
     def headline(self) -> str:
         """The phase whose latency stands for the load; "" where there is only one."""
 
-    def start(self, host: Host) -> None:
-        """Put the threads on the processors."""
+    def start(self, host: VirtualHost) -> None:
+        """Put the threads, or tasks, on the processors."""
 
     def results(self) -> Mapping[str, object]:
         """What the load itself wants to say in the result document, after the run."""

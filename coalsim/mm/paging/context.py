@@ -61,14 +61,20 @@ class Context:
     def end_translation(
         self, vpn: int, moment: Moment, pending: str, *, lost_frame: bool = True
     ) -> list[Translation]:
-        """A page is unmapped, or loses the right to write: what TLBs may still hold of it is dead."""
+        """A page is unmapped, or loses the right to write: what TLBs may still hold of it is dead.
+
+        An older translation that never had that right stays alive.
+        """
         translation = self.translations.pop(vpn, None)
         dead: list[Translation] = []
         while translation is not None:
-            if translation.died is None and (lost_frame or translation.writable):
-                dead.append(translation)
-                if self.oracle is not None:
-                    self.oracle.died(translation, moment, pending, lost_frame=lost_frame)
+            if translation.died is None:
+                if lost_frame or translation.writable:
+                    dead.append(translation)
+                    if self.oracle is not None:
+                        self.oracle.died(translation, moment, pending, lost_frame=lost_frame)
+                else:
+                    self.translations.setdefault(vpn, translation)
             translation = translation.older
         return dead
 

@@ -61,11 +61,16 @@ class SpaceTables:
     @property
     def is_tracked(self) -> bool:
         """Who may have an entry is known."""
-        return self._copies is not None
+        return self.replication != "none"
+
+    @property
+    def is_started(self) -> bool:
+        """There is a root."""
+        return self._tree is not None or self._copies is not None
 
     def place_of(self, cpu: Cpu) -> int:
         """The place that a processor walks."""
-        if self._copies is None:
+        if self.replication == "none":
             return 0
         return cpu.id if self.replication == "per_cpu" else cpu.node
 

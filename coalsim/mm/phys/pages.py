@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
-from coalsim.errors import BadFree, DoubleFree, ForeignFree, InteriorFree
+from coalsim.errors import BadFree, ConfigError, DoubleFree, ForeignFree, InteriorFree
 from coalsim.mm.phys.own_pages import OwnPages
 from coalsim.mm.phys.page_prices import PagePrices
 from coalsim.mm.phys.pagelist import page_list
@@ -264,6 +264,20 @@ class PageAllocator:
         """Give back what `alloc_owned` gave."""
         self._taken[pfn] &= ~OWNED
         yield from self.free(cpu, pfn, order, site)
+
+    def take_at_boot(self, cpu: Cpu) -> Pfn:
+        """A frame for the kernel itself, before the run: takes no time and is never freed.
+
+        Raises:
+            ConfigError: the machine is too small for the kernel.
+        """
+        for zone in self._zones_of[self.own[cpu.id].home.node]:
+            head, _ = zone.source.take(0, cpu)
+            if head >= 0:
+                zone.free.add(-1, cpu, -1)
+                self._taken[head] = OWNED | cpu.id
+                return Pfn(head)
+        raise ConfigError("no memory for the kernel's own page tables: give the machine more")
 
     def adopt(self, cpu: Cpu, pfn_zone: Zone, order: int) -> int:
         """A block that was taken before the start becomes the processor's, to be freed; -1: none."""

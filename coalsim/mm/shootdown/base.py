@@ -45,6 +45,9 @@ REMOTE = "shootdown:remote handler"
 WAY_BACK = "shootdown:acknowledge"
 HANDLER = "handler:tlb flush"
 
+COW = "cow"
+"""The reason of a single page's flush that is ranged whatever the ceiling is."""
+
 Release = Callable[[Cpu], Op[None]]
 """Frees what a request's frames held; called once, when the policy's promise holds."""
 
@@ -134,6 +137,7 @@ class Flush:
         reason: the operation that asks, for reports: munmap, madvise, mprotect, cow, fork, mremap, exit.
         freed_tables: page tables are freed too, so processors that use no user page must flush as well.
         keeps_frames: nothing is freed: rights were lost, or pages moved.
+        full: everything of the context, whatever the span.
         dead: translations that ended.
         vpns: the pages themselves, where they are few.
         sharers: bitmask of the places that have copies of the tables; -1: they are not tracked.
@@ -145,6 +149,7 @@ class Flush:
     reason: str
     freed_tables: bool = False
     keeps_frames: bool = False
+    full: bool = False
     dead: list[Translation] = field(default_factory=list)
     vpns: list[Vpn] = field(default_factory=list)
     sharers: int = -1
@@ -175,7 +180,6 @@ class ShootdownSystem:
     costs: KernelCosts
     oracle: Oracle | None
     latencies: Recorder
-    place_of: Callable[[Cpu], int] = lambda cpu: cpu.id
     counts: FlushCounts = field(default_factory=FlushCounts)
 
 
@@ -186,6 +190,11 @@ class Shootdown:
     source: ClassVar[str] = ""
     replication: ClassVar[str] = ""
     """Which copies of page tables it needs (`kernel.table_replication`); empty: any will do."""
+
+    uses_broadcast: ClassVar[bool] = False
+    """It changes other processors' TLBs without interrupting them, in `FlushTimes.broadcast_flight`."""
+    is_lazy: ClassVar[bool] = False
+    """It puts flushes off, so addresses that are unmapped have to wait for them too."""
 
     def __init__(self, system: ShootdownSystem) -> None:
         self.system = system
@@ -214,8 +223,12 @@ class Shootdown:
         """The processor passes a system call, switch or tick: deferred work is done."""
         yield from ()
 
+    def drain(self, cpu: Cpu) -> Op[None]:
+        """Memory or addresses are short: do now what has been put off."""
+        yield from ()
+
     def filled(self, cpu: Cpu, context: Context, vpn: Vpn) -> None:
-        """A walk has put a page into this processor's TLB; synchronised."""
+        """A walk has put a page into this processor's TLB at this instant; may charge."""
 
     def handle(self, target: Cpu, request: Flush) -> Time:
         """What the handler does on a target; returns what it takes from it, in ps."""
@@ -232,28 +245,37 @@ class Shootdown:
 
     def is_ranged(self, request: Flush) -> bool:
         """Page by page; more pages than the ceiling, or freed tables of a huge span, flush the ASID."""
-        return request.pages <= self.system.switches.flush_ceiling
+        if request.full:
+            return False
+        return request.pages <= self.system.switches.flush_ceiling or request.reason == COW
 
     def catch_up(self, cpu: Cpu, loaded: Loaded, request: Flush) -> Time:
-        """Flush what a request names from the TLB of a processor that has its context loaded."""
-        counts, switches = self.system.counts, self.system.switches
-        latest = request.context.generation
-        if switches.tlb_generations:
-            if request.generation <= loaded.generation:
-                counts.up_to_date += 1
-                return 0
-            next_one = request.generation == loaded.generation + 1 == latest
-        else:
-            next_one = True
-        unit, times = self.system.units[cpu.id], self.system.times
-        loaded.generation = latest if switches.tlb_generations else request.generation
-        if next_one and self.is_ranged(request):
+        """Flush what a request names from the TLB of a processor that has its context loaded.
+
+        A generation is claimed only where everything before it has been flushed too: by a
+        ranged flush that follows in order, or by one of the whole ASID.
+        """
+        system, counts = self.system, self.system.counts
+        if system.switches.tlb_generations and request.generation <= loaded.generation:
+            counts.up_to_date += 1
+            return 0
+        unit, times = system.units[cpu.id], system.times
+        if self.is_ranged(request) and self.suffices(request, loaded):
             counts.ranged += 1
             unit.invalidate(request.first, request.last, loaded.asid)
+            if request.generation == loaded.generation + 1:
+                loaded.generation = request.generation
             return times.pages(request.pages)
         counts.full += 1
         unit.flush(loaded.asid)
+        loaded.generation = request.context.generation
         return times.asid_flush
+
+    def suffices(self, request: Flush, loaded: Loaded) -> bool:
+        """Flushing the request's pages is enough: no other flush was missed before, or has come since."""
+        if not self.system.switches.tlb_generations:
+            return True
+        return request.generation == loaded.generation + 1 == request.context.generation
 
     def leave(self, cpu: Cpu, loaded: Loaded) -> None:
         """A lazy processor lets go of a context: no more flushes for it until it comes back."""
@@ -268,24 +290,31 @@ class Shootdown:
 
     def new_generation(self, cpu: Cpu, request: Flush) -> Op[Time]:
         """The context's tables have changed; returns when that was said, from which shootdowns are timed."""
+        began = yield from self.begin(cpu, request)
+        cpu.charge(request.context.generation_line.rmw(cpu) - cpu.clock, GENERATION)
+        cpu.charge(self.system.costs.flush_fixed, SETUP)
+        return began
+
+    def begin(self, cpu: Cpu, request: Flush) -> Op[Time]:
+        """The same for kernels without such a counter: nothing is charged; returns synchronised."""
         yield from cpu.sync()
-        context = request.context
-        began = cpu.clock
+        context, counts = request.context, self.system.counts
         context.generation += 1
         request.generation = context.generation
-        cpu.charge(context.generation_line.rmw(cpu) - cpu.clock, GENERATION)
-        cpu.charge(self.system.costs.flush_fixed, SETUP)
-        counts = self.system.counts
         counts.flushes += 1
         counts.pages += request.pages
-        return began
+        return cpu.clock
 
     def choose_targets(self, cpu: Cpu, request: Flush) -> list[Cpu]:
         """The other processors that may hold what died; synchronised; charges the reads."""
-        system, context = self.system, request.context
-        costs, counts = system.costs, system.counts
-        cpu.charge(context.mask_line.read(cpu) - cpu.clock, MASK)
-        cpu.charge(costs.mask_scan * -(-len(system.cpus) // 64), MASK)
+        system = self.system
+        cpu.charge(request.context.mask_line.read(cpu) - cpu.clock, MASK)
+        cpu.charge(system.costs.mask_scan * -(-len(system.cpus) // 64), MASK)
+        return self.candidates(cpu, request)
+
+    def candidates(self, cpu: Cpu, request: Flush) -> list[Cpu]:
+        """The same, by the state of this instant; charges nothing."""
+        system, context, counts = self.system, request.context, self.system.counts
         skips = system.switches.lazy_tlb_skips and not request.freed_tables
         targets = []
         for number in sorted(context.mask):
@@ -323,7 +352,7 @@ class Shootdown:
             cpu.clock,
             len(targets),
             0,
-            lambda target: self._run_handler(target, request),
+            lambda target: self.run_handler(target, request, early=early),
             lambda target: max(1, way_back[target]),
             early=early,
         )
@@ -363,9 +392,18 @@ class Shootdown:
         )
         cpu.send(arrivals, carrier)
 
-    def _run_handler(self, target: Cpu, request: Flush) -> None:
+    def run_handler(self, target: Cpu, request: Flush, *, early: bool = False) -> None:
+        """Run the handler of one request on a target, behind those before it.
+
+        Where it has answered already, walks that the processor begins by itself may still use
+        pointers to tables up to the end of its flush; user code and the kernel do not run.
+        """
+        unit = self.system.units[target.id]
+        pointers = unit.pointers() if early and request.freed_tables else []
         cost = self.handle(target, request)
         target.steal(target.handler_until, cost, HANDLER)
+        if pointers:
+            unit.guess(pointers, target.handler_until, request.reason)
 
     def wait_for(self, cpu: Cpu, shot: Shot[Cpu], site: str) -> Op[None]:
         """Wait for all answers, and divide the wait along the last of them."""

@@ -64,6 +64,13 @@ class AreaTree:
         at = self._first_ending_above(vpn)
         return self._areas[at] if at < len(self._areas) else None
 
+    def find_below(self, vpn: int) -> Area | None:
+        """The last area that begins below a page and ends there or before, if any."""
+        at = bisect_left(self._starts, vpn) - 1
+        while at >= 0 and self._areas[at].last > vpn:
+            at -= 1
+        return self._areas[at] if at >= 0 else None
+
     def overlapping(self, first: int, last: int) -> list[Area]:
         """The areas that have pages in [first, last)."""
         return self._areas[slice(*self._span(first, last))]

@@ -1,0 +1,235 @@
+"""Boot of virtual memory: MMUs, page tables, shootdown policy and processes of one system.
+
+    oracle -> lines of tables -> translation units -> policy -> LRU, frames -> kernel's space -> face
+
+Built when a load first asks for it, so that loads without processes pay nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from coalsim.cpus.bandwidth import Pipe
+from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.delivery import DELIVERIES, Delivery, DeliveryCosts
+from coalsim.cpus.ipi import CallQueue
+from coalsim.cpus.operation import Operations
+from coalsim.cpus.oracle import Oracle
+from coalsim.cpus.runqueue import Thread
+from coalsim.cpus.tablelines import LineCosts, TableLines
+from coalsim.cpus.tlb import Shape
+from coalsim.cpus.walker import TranslationUnit, WalkCosts
+from coalsim.engine.clock import Engine, Op
+from coalsim.locks.base import SpinLock
+from coalsim.locks.rwsem import RwSemaphore
+from coalsim.mm.manager import MemoryManager
+from coalsim.mm.paging.context import Loaded
+from coalsim.mm.paging.geometry import GEOMETRIES, Geometry
+from coalsim.mm.paging.kernel_space import KernelSpace
+from coalsim.mm.phys.ram import Ram
+from coalsim.mm.shootdown.base import FlushTimes, Recorder, Shootdown, ShootdownSystem
+from coalsim.mm.shootdown.switching import Switching
+from coalsim.mm.virt.frames import UserFrames
+from coalsim.mm.virt.kernel import RANK_LRU, VmKernel
+from coalsim.mm.virt.lru import LruLists
+from coalsim.mm.virt.system import VirtualMemory
+from coalsim.profiles.costs import KernelCosts
+from coalsim.profiles.switches import Switches
+from coalsim.topology.costs import assumed_costs
+from coalsim.topology.machine import Machine
+from coalsim.units import GIB, PAGE_SIZE, CpuId, NodeId, Pfn, Time
+
+X86_32_LIMIT = 4 * GIB
+WINDOW_PAGES = 4096
+"""Frames that the kernel maps for itself at the start: its image, 16 MiB."""
+WARM_BYTES = 512 * 1024
+"""How much of what it freed lately a processor's cache still has: half of a second level of 1 MiB, assumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmParts:
+    """What the rest of the system gives to virtual memory."""
+
+    env: Engine
+    machine: Machine
+    cpus: Sequence[Cpu]
+    switches: Switches
+    costs: KernelCosts
+    memory: MemoryManager
+    make_spinlock: Callable[[str, int, str], SpinLock]
+    make_rwsem: Callable[[str, int, str], RwSemaphore]
+    recorder: Callable[[], Recorder]
+    policy: type[Shootdown]
+    new_thread: Callable[[str, Op[None]], Thread]
+    put_thread: Callable[[CpuId, Thread], None]
+    wake_latency: Time
+
+
+def delivery_of(machine: Machine, switches: Switches) -> Delivery:
+    """The interrupt model of a kernel on a machine."""
+    name = machine.ipi_model if switches.ipi == "machine" else switches.ipi
+    guest = machine.guest or assumed_costs().guest
+    return DELIVERIES[name](DeliveryCosts.of(machine, guest, all_but_self=switches.all_but_self))
+
+
+def flush_times(machine: Machine) -> FlushTimes:
+    """What invalidations cost on a machine."""
+
+    def ps(key: str) -> Time:
+        return machine.mmu[key].picoseconds(machine.clock_ghz.value)
+
+    return FlushTimes(
+        invlpg=ps("invlpg"),
+        invlpg_next=ps("invlpg_next"),
+        asid_flush=ps("cr3_flush"),
+        global_flush=ps("global_flush"),
+        interrupt_entry=ps("interrupt_entry"),
+        interrupt_exit=ps("interrupt_exit"),
+        broadcast_issue=ps("broadcast_issue"),
+        broadcast_pages=machine.mmu.count("broadcast_pages"),
+        broadcast_flight=ps("broadcast_flight"),
+        broadcast_sync=ps("broadcast_sync"),
+        action=ps("rar_action"),
+    )
+
+
+def geometry_of(machine: Machine, switches: Switches) -> Geometry:
+    """The shape of page tables."""
+    if switches.geometry != "auto":
+        return GEOMETRIES[switches.geometry]
+    return GEOMETRIES["x86-32" if machine.memory <= X86_32_LIMIT else "x86-64"]
+
+
+def walk_costs(machine: Machine, geometry: Geometry) -> WalkCosts:
+    """What walks cost, and the sizes of what they fill."""
+    mmu, clock = machine.mmu, machine.clock_ghz.value
+
+    def ps(key: str) -> Time:
+        return mmu[key].picoseconds(clock)
+
+    caches = (mmu.count("pde_entries"), mmu.count("pdpte_entries"), mmu.count("pml4e_entries"))
+    used = [entries for entries in caches[: geometry.levels - 1] if entries]
+    l1_hit = ps("cache_l1_hit")
+    return WalkCosts(
+        l1_hit=l1_hit,
+        l2_hit=l1_hit + ps("l2_hit"),
+        walk_fixed=ps("walk_fixed"),
+        set_accessed=ps("set_accessed"),
+        l1=Shape(mmu.count("l1_entries"), mmu.count("l1_ways")),
+        l2=Shape(mmu.count("l2_entries"), mmu.count("l2_ways")),
+        structure_entries=tuple(used),
+        leaf_bits=geometry.leaf_bits,
+        index_bits=geometry.bits,
+        entry_bytes=geometry.entry_bytes,
+    )
+
+
+def build_vm(parts: VmParts) -> VirtualMemory:
+    """All of virtual memory."""
+    machine, switches, costs, cpus = parts.machine, parts.switches, parts.costs, parts.cpus
+    geometry, pages = geometry_of(machine, switches), parts.memory.pages
+    ram = Ram()
+    oracle = Oracle(len(cpus)) if switches.oracle else None
+
+    def node_of(pfn: int) -> int:
+        return pages.zone_of(pfn).node
+
+    clock = machine.clock_ghz.value
+    lines = TableLines(
+        LineCosts(
+            own_hit=machine.mmu["cache_l2_hit"].picoseconds(clock),
+            shared_hit=machine.mmu["cache_l3_hit"].picoseconds(clock),
+            own_lines=max(1, machine.mmu.count("table_lines_l2")),
+            shared_lines=max(1, machine.mmu.count("table_lines_l3")),
+        ),
+        [place.socket for place in machine.cpus],
+        [[machine.dram_latency(here.node, there.node) for there in machine.nodes] for here in machine.nodes],
+    )
+    walking = walk_costs(machine, geometry)
+    units = [TranslationUnit(cpu, walking, lines, node_of, ram.table, oracle) for cpu in cpus]
+    policy = parts.policy(
+        ShootdownSystem(
+            cpus=cpus,
+            units=units,
+            loaded=[Loaded(switches.asid_slots) for _ in cpus],
+            queues=[CallQueue(cpu) for cpu in cpus],
+            delivery=delivery_of(machine, switches),
+            times=flush_times(machine),
+            switches=switches,
+            costs=costs,
+            oracle=oracle,
+            latencies=parts.recorder(),
+        )
+    )
+    switching = Switching(policy)
+    for cpu in cpus:
+        cpu.switcher = switching
+    lru_locks = [
+        parts.make_spinlock("lruvec->lru_lock", RANK_LRU, f"node {n}") for n in range(machine.num_nodes)
+    ]
+    lru = LruLists(lru_locks, node_of, costs, switches, len(cpus))
+    pipes = [Pipe(f"node {node.node}", Fraction(node.bandwidth.value)) for node in machine.nodes]
+    frames = UserFrames(pages, ram, costs, lru, pipes, WARM_BYTES // PAGE_SIZE, oracle, len(cpus))
+    boot = BootFrames(parts.memory, cpus[0])
+    kernel_space = KernelSpace(geometry, ram, boot.take, boot.give)
+    kernel_space.map_window(min(WINDOW_PAGES, machine.memory // PAGE_SIZE // 4))
+    kernel_space.paging_enable()
+    frames.zero_frame = boot.take()
+    kernel = VmKernel(
+        cpus=cpus,
+        units=units,
+        policy=policy,
+        switching=switching,
+        oracle=oracle,
+        operations=Operations(parts.recorder),
+        costs=costs,
+        switches=switches,
+        geometry=geometry,
+        ram=ram,
+        frames=frames,
+        lines=lines,
+        kernel_space=kernel_space,
+        num_nodes=machine.num_nodes,
+        make_spinlock=parts.make_spinlock,
+        make_rwsem=parts.make_rwsem,
+        table_node=table_placer(machine, switches),
+        wake_latency=parts.wake_latency,
+    )
+    return VirtualMemory(kernel, parts.new_thread, parts.put_thread)
+
+
+class BootFrames:
+    """Frames for the kernel's own tables, taken before the run in no time; the kernel keeps them.
+
+    Args:
+        memory: where they come from.
+        cpu: who is said to have taken them.
+    """
+
+    def __init__(self, memory: MemoryManager, cpu: Cpu) -> None:
+        self._memory = memory
+        self._cpu = cpu
+
+    def take(self) -> Pfn:
+        """A frame."""
+        return self._memory.pages.take_at_boot(self._cpu)
+
+    def give(self, pfn: Pfn) -> None:
+        """The kernel's own tables are never freed."""
+        raise AssertionError(f"frame {pfn:#x} of the kernel's own tables is not freed")
+
+
+def table_placer(machine: Machine, switches: Switches) -> Callable[[Cpu], NodeId | None]:
+    """Where page tables go, as `kernel.table_placement` says."""
+    if switches.table_node is not None:
+        node = NodeId(min(switches.table_node, machine.num_nodes - 1))
+        return lambda _: node
+    if switches.table_placement != "interleave":
+        return lambda _: None
+    turns = [0] * machine.num_cpus
+
+    def next_node(cpu: Cpu) -> NodeId:
+        turns[cpu.id] += 1
+        return NodeId((cpu.id + turns[cpu.id]) % machine.num_nodes)
+
+    return next_node

@@ -1,0 +1,193 @@
+"""LATR: write down what to flush, and let every processor do it at its own next tick.
+
+    munmap, madvise   local flush -> a record (pages, space, processors) in the own ring
+    tick, switch      each processor reads the records of all rings, flushes what names it,
+                      and clears its bit
+    later             all bits are clear and `latr_ticks` ticks have passed: frames, and the
+                      addresses, are given back
+
+Nobody is interrupted and nobody waits.  Calls that must be seen at once (mprotect,
+copy-on-write, mremap), or that free page tables, go the way of `concurrent`, and so does
+everything while the ring is full.
+Reuse: when every processor of the record has swept it and the ticks have passed.  Up to
+then processors may use what died, by contract: no frame and no address has a new owner.
+Source: Kumar, Maass, Kashyap, Vesely, Yan, Kim, Bhattacharjee, Krishna, "LATR: Lazy
+translation coherence", ASPLOS 2018.
+
+Model: a tick runs ahead of global time and may look at nothing that is shared, so what it
+has to sweep is swept when its processor next passes the kernel's border (`left_user`).
+A processor that is lazy, or has loaded another space, uses no page of this one: its bit is
+cleared by whoever looks at the record, and its generation makes it flush when it comes
+back.  Records of a processor that idles are given back by whoever sweeps.
+
+Shared state: `sync` before every look at rings and records.
+"""
+
+from collections import deque
+from typing import ClassVar
+
+from coalsim.cpus.coherence import CacheLine
+from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.translation import Moment
+from coalsim.engine.clock import Op
+from coalsim.mm.shootdown.base import LOCAL, Flush, Release, ShootdownSystem
+from coalsim.mm.shootdown.linux import ConcurrentShootdown
+from coalsim.units import CpuId, Time
+
+RECORD = "shootdown:record"
+SWEEP = "shootdown:sweep"
+DEFERRED = ("munmap", "madvise")
+"""What frees pages and may be seen late."""
+
+
+class Record:
+    """A flush that has been put off."""
+
+    __slots__ = ("due", "line", "release", "request", "waiting")
+
+    def __init__(
+        self, request: Flush, release: Release, targets: list[Cpu], due: Time, line: CacheLine
+    ) -> None:
+        self.request = request
+        self.release = release
+        self.waiting: dict[CpuId, None] = {target.id: None for target in targets}  # have not swept it
+        self.due = due
+        self.line = line
+
+
+class LatrShootdown(ConcurrentShootdown):
+    """Records instead of interrupts."""
+
+    name: ClassVar[str] = "latr"
+    source: ClassVar[str] = "Kumar and others, ASPLOS 2018"
+    is_lazy: ClassVar[bool] = True
+
+    def __init__(self, system: ShootdownSystem) -> None:
+        super().__init__(system)
+        self._rings: list[deque[Record]] = [deque() for _ in system.cpus]  # oldest first
+        self._lines: list[list[CacheLine]] = [[] for _ in system.cpus]  # one per place of a ring
+        self._posted = [0] * len(system.cpus)
+        self._active: dict[Record, None] = {}  # somebody has yet to sweep them
+        self._seen = [(0, 0)] * len(system.cpus)  # private to each: ticks and switches at its last sweep
+
+    # -- putting off --------------------------------------------------------------------
+
+    def defers(self, request: Flush) -> bool:
+        """Only what frees pages, and no tables."""
+        return request.reason in DEFERRED and not request.freed_tables and not request.keeps_frames
+
+    def post(self, cpu: Cpu, request: Flush, release: Release) -> Op[None]:
+        """Write a record; flush at once if nobody else is concerned, or the ring is full."""
+        yield from cpu.sync()
+        ring, switches = self._rings[cpu.id], self.system.switches
+        if len(ring) >= switches.latr_ring:
+            yield from self._finish(cpu, request, release)
+            return
+        began = yield from self.new_generation(cpu, request)
+        yield from cpu.sync()
+        targets = self.choose_targets(cpu, request)
+        if targets:
+            yield from cpu.sync()
+            due = cpu.clock + switches.latr_ticks * cpu.tick_period
+            record = Record(request, release, targets, due, self._line_of_next(cpu))
+            ring.append(record)
+            self._active[record] = None
+            self.system.counts.deferred += 1
+            cpu.charge(record.line.rmw(cpu) - cpu.clock, RECORD)
+            cpu.charge(self.system.costs.latr_record, RECORD)
+            yield from self.flush_here(cpu, request)
+            return
+        yield from self.flush_here(cpu, request)
+        yield from self.record(cpu, began, 0)
+        yield from self._give_back(cpu, request, release)
+
+    def _line_of_next(self, cpu: Cpu) -> CacheLine:
+        lines, place = self._lines[cpu.id], self._posted[cpu.id] % self.system.switches.latr_ring
+        self._posted[cpu.id] += 1
+        if place == len(lines):
+            lines.append(CacheLine("latr"))
+        return lines[place]
+
+    # -- sweeping -------------------------------------------------------------------------
+
+    def left_user(self, cpu: Cpu) -> Op[None]:
+        """After a tick or a switch: sweep all rings, then give back what is due."""
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        if (cpu.ticks, cpu.switches) == self._seen[cpu.id]:
+            return
+        yield from cpu.sync()
+        self._seen[cpu.id] = cpu.ticks, cpu.switches
+        if self._active:
+            yield from self._sweep(cpu)
+        yield from self._give_back_due(cpu)
+
+    def _sweep(self, cpu: Cpu) -> Op[None]:
+        """Read every active record; flush and clear the own bit in those that name this processor."""
+        yield from cpu.irq_off()
+        yield from cpu.sync()
+        loaded, now = self.system.loaded[cpu.id], cpu.clock
+        reading = flushing = 0
+        for record in list(self._active):
+            reading += record.line.read(cpu) - now + self.system.costs.latr_sweep_record
+            if cpu.id in record.waiting:
+                if loaded.context is record.request.context:
+                    flushing += self.catch_up(cpu, loaded, record.request)
+                self._clear_bit(record, cpu.id)
+                reading += record.line.rmw(cpu) - now
+        cpu.charge(reading, SWEEP)
+        cpu.charge(flushing, LOCAL)
+        yield from cpu.irq_on()
+
+    def _clear_bit(self, record: Record, cpu: CpuId) -> None:
+        del record.waiting[cpu]
+        if not record.waiting:
+            self._active.pop(record, None)
+
+    # -- giving back ------------------------------------------------------------------------
+
+    def _give_back_due(self, cpu: Cpu) -> Op[None]:
+        """What is due of the own ring, and of those whose processors idle."""
+        for owner, ring in enumerate(self._rings):
+            while ring:
+                yield from cpu.sync()
+                mine = owner == cpu.id or self._idles(owner)
+                if not (ring and mine and ring[0].due <= cpu.clock and self._is_swept(ring[0])):
+                    break
+                record = ring.popleft()
+                cpu.charge(record.line.read(cpu) - cpu.clock, SWEEP)
+                yield from self._give_back(cpu, record.request, record.release)
+
+    def _idles(self, cpu: int) -> bool:
+        loaded = self.system.loaded[cpu]
+        return loaded.is_lazy or loaded.context is None
+
+    def _is_swept(self, record: Record) -> bool:
+        """Nobody has it to sweep any more who could use one of its pages; synchronised."""
+        for number in list(record.waiting):
+            loaded = self.system.loaded[number]
+            if loaded.is_lazy or loaded.context is not record.request.context:
+                self._clear_bit(record, number)
+        return not record.waiting
+
+    def _give_back(self, cpu: Cpu, request: Flush, release: Release) -> Op[None]:
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        request.promise(Moment(cpu.clock, cpu.id, request.reason))
+        yield from release(cpu)
+
+    # -- at once ----------------------------------------------------------------------------
+
+    def drain(self, cpu: Cpu) -> Op[None]:
+        """Memory or addresses are short: flush by interrupts what has been put off."""
+        yield from cpu.sync()
+        for ring in self._rings:
+            while ring:
+                record = ring.popleft()
+                self._active.pop(record, None)
+                yield from self._finish(cpu, record.request, record.release)
+                yield from cpu.sync()
+
+    def _finish(self, cpu: Cpu, request: Flush, release: Release) -> Op[None]:
+        yield from self.flush(cpu, request)
+        yield from self._give_back(cpu, request, release)

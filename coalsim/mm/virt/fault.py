@@ -1,0 +1,293 @@
+"""The page-fault handler.
+
+| entry            | access | area                | what is done                                       |
+|------------------|--------|---------------------|----------------------------------------------------|
+| any              | any    | none                | a stack just above grows, else SIGSEGV (no area)   |
+| any              | any    | without that right  | SIGSEGV (rights)                                   |
+| elsewhere only   | any    | allows it           | this place gets a copy of the entry (fill)         |
+| not present      | read   | allows it           | the page of zeros, where the kernel has one        |
+| not present      | write  | allows it           | a new frame, zeroed                                |
+| present, no W    | write  | allows it           | copy-on-write: copy, or take over the last mapping |
+| present, allows  | any    | allows it           | spurious: somebody else was faster, or a stale TLB |
+
+An access to the kernel's side from user code is refused before any of that, and a fault
+of the kernel's own is fixed up if it came from a copy to or from user memory, else it is
+an oops.  The frame is taken and zeroed before the page-table lock is taken; who loses the
+race gives his frame back.  Copying on write flushes under that lock, synchronously.
+Source: Linux arch/x86/mm/fault.c, mm/memory.c.
+"""
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.translation import Moment
+from coalsim.engine.clock import Op
+from coalsim.mm.paging.entry import COW as COW_BIT
+from coalsim.mm.paging.entry import DIRTY, PRESENT, USER, WRITABLE, make, pfn_of
+from coalsim.mm.shootdown.base import COW, Flush
+from coalsim.mm.virt.area import READ, WRITE, Area
+from coalsim.mm.virt.kernel import TABLE_LINE
+from coalsim.mm.virt.space import FIND, AddressSpace
+from coalsim.units import Pfn, Vpn
+
+FAULT = "fault"
+CHARGE = "memcg"
+TABLES = "page tables"
+STACK_LIMIT = 2048
+"""Pages: a stack grows to 8 MiB, the usual RLIMIT_STACK."""
+
+NO_AREA = "SIGSEGV: no memory is mapped there (SEGV_MAPERR)"
+NO_RIGHT = "SIGSEGV: the area does not allow it (SEGV_ACCERR)"
+NO_MEMORY = "SIGKILL: out of memory"
+
+
+class Fault:
+    """One fault's way through the handler.
+
+    Args:
+        space: of the running thread.
+        cpu: where it happens.
+        vpn: the page.
+        write: it was a store.
+    """
+
+    __slots__ = ("_area", "_by_area", "_cpu", "_kernel", "_space", "_vpn", "_write")
+
+    def __init__(self, space: AddressSpace, cpu: Cpu, vpn: Vpn, *, write: bool) -> None:
+        self._space = space
+        self._kernel = space.kernel
+        self._cpu = cpu
+        self._vpn = vpn
+        self._write = write
+        self._area: Area | None = None
+        self._by_area = False  # the area's own lock is held, not the space's
+
+    def handle(self) -> Op[str]:
+        """Make the access possible; returns what signal it deserves instead, or nothing."""
+        kernel = self._kernel
+        kernel.counts.faults += 1
+        yield from self._lock()
+        verdict = yield from self._decide()
+        yield from self._unlock()
+        return verdict
+
+    # -- locks ------------------------------------------------------------------------------
+
+    def _lock(self) -> Op[None]:
+        """The area's lock if it has one and nobody writes it, else the space's for reading."""
+        space, kernel, cpu = self._space, self._kernel, self._cpu
+        if kernel.switches.mmap_lock == "per_vma":
+            cpu.charge(kernel.costs.area_find, FIND)
+            yield from cpu.sync()
+            area = space.areas.find(self._vpn)
+            if area is not None and area.anon:
+                if space.lock_of(area).try_read(cpu, space.sequence, kernel.costs.vma_lock):
+                    self._area, self._by_area = area, True
+                    return
+                kernel.counts.vma_fallbacks += 1
+        yield from space.lock_read(cpu, self._vpn, self._vpn + 1, FAULT)
+        cpu.charge(kernel.costs.area_find, FIND)
+        yield from cpu.sync()
+        self._area = space.areas.find(self._vpn)
+        if self._area is None:
+            yield from self._grow_stack()
+
+    def _grow_stack(self) -> Op[None]:
+        """A fault below a stack: take the lock for writing and make the stack larger."""
+        space, kernel, cpu, vpn = self._space, self._kernel, self._cpu, self._vpn
+        above = space.areas.find_next(vpn)
+        if above is None or not above.grows_down:
+            return
+        yield from space.unlock_read(cpu)
+        yield from space.lock_write(cpu, vpn, above.last, "expand_stack")
+        if space.areas.find(vpn) is None and space.areas.grow(vpn, STACK_LIMIT):
+            kernel.counts.stack_growths += 1
+            cpu.charge(kernel.costs.accounting, FIND)
+        yield from space.unlock_write(cpu)
+        yield from space.lock_read(cpu, vpn, vpn + 1, FAULT)
+        self._area = space.areas.find(vpn)
+
+    def _unlock(self) -> Op[None]:
+        if self._by_area:
+            assert self._area is not None, "an area's lock is held"
+            yield from self._space.lock_of(self._area).end_read(self._cpu, self._kernel.costs.vma_lock)
+        else:
+            yield from self._space.unlock_read(self._cpu)
+
+    # -- the table above ----------------------------------------------------------------------
+
+    def _decide(self) -> Op[str]:
+        area, kernel = self._area, self._kernel
+        if area is None or not area.attached:
+            kernel.counts.bad_area += 1
+            return NO_AREA
+        if not area.rights.allow(WRITE if self._write else READ):
+            kernel.counts.bad_rights += 1
+            return NO_RIGHT
+        area.anon = True
+        if not (yield from self._make_tables()):
+            return self._out_of_memory()
+        cpu, space = self._cpu, self._space
+        yield from cpu.sync()
+        place = space.tables.place_of(cpu)
+        entry = space.tables.lookup(self._vpn)
+        if not entry & PRESENT:
+            if not self._write and kernel.switches.zero_page:
+                return (yield from self._map_zeros(area))
+            return (yield from self._map_new(area))
+        if self._write and not entry & WRITABLE:
+            return (yield from self._break_cow(entry))
+        if not space.tables.has_entry(place, self._vpn):
+            return (yield from self._fill(place))
+        kernel.counts.spurious += 1
+        cpu.charge(kernel.costs.spurious_fault, FAULT)
+        return ""
+
+    def _out_of_memory(self) -> str:
+        self._kernel.counts.out_of_memory += 1
+        return NO_MEMORY
+
+    def _make_tables(self) -> Op[bool]:
+        """Tables down to the page's entry, at the place that this processor walks."""
+        space, kernel, cpu, vpn = self._space, self._kernel, self._cpu, self._vpn
+        yield from cpu.sync()
+        place = space.tables.place_of(cpu)
+        missing = space.tables.missing(place, vpn)
+        if not missing:
+            return True
+        nodes = [space.table_node(cpu, where) for where, _ in missing]
+        frames = yield from kernel.new_table_frames(cpu, len(missing), FAULT, nodes)
+        yield from cpu.sync()
+        missing = space.tables.missing(place, vpn)  # others may have made some meanwhile
+        enough = len(frames) >= len(missing)
+        if enough and missing:
+            spare = iter(frames)
+            made, _ = space.tables.adopt(place, vpn, lambda _: next(spare))
+            kernel.counts.tables_made += made
+            frames = list(spare)
+        yield from kernel.frames.release(cpu, frames, FAULT, on_lru=False)
+        return enough
+
+    # -- legal cases ---------------------------------------------------------------------------
+
+    def _flags(self, area: Area, *, writable: bool) -> int:
+        flags = PRESENT | USER
+        return flags | WRITABLE if writable and area.rights.write else flags
+
+    def _map_new(self, area: Area) -> Op[str]:
+        """A frame of its own, zeroed."""
+        kernel, cpu, frames, costs = self._kernel, self._cpu, self._kernel.frames, self._kernel.costs
+        cpu.charge(costs.fault_fixed, FAULT)
+        pfn = yield from frames.take(cpu, FAULT)
+        if pfn < 0:
+            return self._out_of_memory()
+        if costs.memcg_charge:
+            cpu.charge(costs.memcg_charge, CHARGE)
+        yield from frames.zero(cpu, pfn)
+        flags = self._flags(area, writable=True) | (DIRTY if self._write else 0)
+        if (yield from self._store_if_empty(pfn, flags)):
+            kernel.counts.anonymous += 1
+            yield from frames.lru.add(cpu, pfn, FAULT)
+        else:
+            yield from frames.release(cpu, [pfn], FAULT, on_lru=False)
+        return ""
+
+    def _map_zeros(self, area: Area) -> Op[str]:
+        """The page of zeros, read-only; the first write gets a frame."""
+        self._cpu.charge(self._kernel.costs.fault_fixed, FAULT)
+        if (
+            yield from self._store_if_empty(self._kernel.frames.zero_frame, self._flags(area, writable=False))
+        ):
+            self._kernel.counts.zero_page += 1
+        return ""
+
+    def _store_if_empty(self, pfn: Pfn, flags: int) -> Op[bool]:
+        """Under the page-table lock: map the page unless somebody else was faster."""
+        space, kernel, cpu, vpn = self._space, self._kernel, self._cpu, self._vpn
+        lock = space.table_lock(vpn)
+        yield from lock.acquire(cpu, FAULT)
+        yield from cpu.sync()
+        is_first = not space.tables.lookup(vpn)
+        if is_first:
+            self._store(make(pfn, flags))
+            space.counts.resident += 1
+            cpu.charge(kernel.costs.rmap_add, FAULT)
+        yield from lock.release(cpu)
+        return is_first
+
+    def _store(self, entry: int) -> None:
+        """Write the page's entry; synchronised, under the page-table lock."""
+        space, kernel, cpu = self._space, self._kernel, self._cpu
+        cost = kernel.line_cost(cpu, space.tree_of(cpu), self._vpn)
+        copies = space.tables.store(space.tables.place_of(cpu), self._vpn, entry)
+        cpu.charge(copies * kernel.costs.pte_set, FAULT)
+        if cost:
+            cpu.charge(cost, TABLE_LINE)
+
+    def _fill(self, place: int) -> Op[str]:
+        """Copy the entry that another place has."""
+        space, kernel, cpu, vpn = self._space, self._kernel, self._cpu, self._vpn
+        lock = space.table_lock(vpn)
+        yield from lock.acquire(cpu, "fill")
+        yield from cpu.sync()
+        if space.tables.lookup(vpn) & PRESENT:
+            space.tables.adopt(place, vpn, _no_frame)
+            kernel.counts.fills += 1
+            cpu.charge(kernel.costs.radix_fill + kernel.costs.pte_set, "fill fault")
+        yield from lock.release(cpu)
+        return ""
+
+    def _break_cow(self, seen: int) -> Op[str]:
+        """A write to a page that may be shared: copy it, unless this mapping is the last."""
+        kernel, cpu, space, vpn = self._kernel, self._cpu, self._space, self._vpn
+        frames, old = kernel.frames, pfn_of(seen)
+        cpu.charge(kernel.costs.fault_fixed, FAULT)
+        if old != frames.zero_frame and not frames.is_shared(old):
+            yield from self._take_over(seen)
+            return ""
+        pfn = yield from frames.take(cpu, COW)
+        if pfn < 0:
+            return self._out_of_memory()
+        if old == frames.zero_frame:
+            yield from frames.zero(cpu, pfn)
+        else:
+            yield from frames.copy(cpu, old, pfn)
+        lock = space.table_lock(vpn)
+        yield from lock.acquire(cpu, COW)
+        yield from cpu.sync()
+        if space.tables.lookup(vpn) & ~0x60 != seen & ~0x60:  # but for A and D
+            yield from lock.release(cpu)
+            yield from frames.release(cpu, [pfn], COW, on_lru=False)
+            return ""
+        request = Flush(context=space.context, first=vpn, last=Vpn(vpn + 1), reason=COW, vpns=[vpn])
+        request.sharers = space.tables.sharers(vpn)
+        pending = f"flush after generation {space.context.generation} for {COW}"
+        request.dead = space.context.end_translation(vpn, Moment(cpu.clock, cpu.id, COW), pending)
+        space.tables.exchange(vpn, 0)
+        yield from kernel.policy.flush(cpu, request)
+        yield from cpu.sync()
+        request.promise(Moment(cpu.clock, cpu.id, COW))
+        self._store(make(pfn, PRESENT | USER | WRITABLE | DIRTY))
+        kernel.counts.cow_copies += 1
+        cpu.charge(kernel.costs.rmap_add, FAULT)
+        last = frames.drop(old)
+        yield from lock.release(cpu)
+        yield from frames.lru.add(cpu, pfn, COW)
+        if last:
+            yield from frames.release(cpu, [old], COW)
+        return ""
+
+    def _take_over(self, seen: int) -> Op[None]:
+        """Nobody else maps the frame any more: the entry becomes writable, no flush is needed."""
+        kernel, cpu, space, vpn = self._kernel, self._cpu, self._space, self._vpn
+        lock = space.table_lock(vpn)
+        yield from lock.acquire(cpu, COW)
+        yield from cpu.sync()
+        entry = space.tables.lookup(vpn)
+        if entry & ~0x60 == seen & ~0x60 and not kernel.frames.is_shared(pfn_of(entry)):
+            space.tables.exchange(vpn, (entry | WRITABLE | DIRTY) & ~COW_BIT)
+            cpu.charge(kernel.costs.pte_set, FAULT)
+            kernel.counts.cow_reuses += 1
+        yield from lock.release(cpu)
+
+
+def _no_frame(_: int) -> Pfn:
+    raise AssertionError("a fill copies an entry; the tables are there")

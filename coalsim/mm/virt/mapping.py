@@ -1,0 +1,312 @@
+"""mmap, munmap, mprotect, madvise, mremap and brk: the calls that change an address space.
+
+Each is given pages and the space; it locks, changes areas and entries, flushes what has
+died, and charges its steps.  Failure is a value: -1 where there is no room.
+Source: Linux mm/mmap.c, mm/vma.c, mm/mprotect.c, mm/madvise.c, mm/mremap.c.
+"""
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.translation import Moment
+from coalsim.engine.clock import Op
+from coalsim.mm.paging.entry import PRESENT, USER, WRITABLE, pfn_of
+from coalsim.mm.shootdown.base import Flush
+from coalsim.mm.virt.area import Area, Rights
+from coalsim.mm.virt.fault import TABLES, Fault
+from coalsim.mm.virt.kernel import TABLE_LINE
+from coalsim.mm.virt.space import FIND, LOWEST, AddressSpace
+from coalsim.mm.virt.unmap import GATHER, LINE_OF_PENDING, Unmapping, leaf_ranges
+from coalsim.units import Vpn
+
+AREAS = "areas"
+NO_ROOM = Vpn(-1)
+
+
+def map_area(space: AddressSpace, cpu: Cpu, area: Area, *, fixed: bool) -> Op[Vpn]:
+    """Map an area's pages at its address, or wherever there is room; returns the first page or -1."""
+    kernel, costs, site = space.kernel, space.kernel.costs, "mmap"
+    pages = area.pages
+    yield from space.lock_write(
+        cpu, area.first if fixed else LOWEST, area.last if fixed else LOWEST + 1, site
+    )
+    if fixed:
+        if not space.areas.is_free(area.first, area.last):
+            yield from _unmap_locked(space, cpu, area.first, area.last, site, downgrade=False)
+        first: Vpn | None = area.first
+    else:
+        cpu.charge(costs.gap_search, AREAS)
+        first = space.areas.gap(pages, low=LOWEST, high=kernel.geometry.user_pages)
+    if first is None or not space.areas.is_free(first, first + pages):
+        yield from space.unlock_write(cpu)
+        return NO_ROOM
+    area.first, area.last = first, Vpn(first + pages)
+    neighbours_before = space.areas.overlapping(first - 1, area.last + 1)
+    if neighbours_before and kernel.switches.merge_areas:
+        yield from space.write_areas(cpu, first - 1, area.last + 1)
+    inserted = space.areas.insert(area)
+    cpu.charge(costs.area_merge if inserted.merges else costs.area_new, AREAS)
+    if costs.accounting:
+        cpu.charge(costs.accounting, AREAS)
+    yield from space.unlock_write(cpu)
+    return first
+
+
+def populate(space: AddressSpace, cpu: Cpu, first: int, last: int, *, write: bool) -> Op[str]:
+    """Fault all pages of a range in, without exceptions."""
+    for vpn in range(first, last):
+        verdict = yield from Fault(space, cpu, Vpn(vpn), write=write).handle()
+        if verdict:
+            return verdict
+    return ""
+
+
+def unmap(space: AddressSpace, cpu: Cpu, first: int, last: int) -> Op[None]:
+    """munmap: take areas and pages of a range away."""
+    yield from space.lock_write(cpu, first, last, "munmap")
+    downgrade = space.kernel.switches.munmap_downgrade and not space.is_ranged
+    yield from _unmap_locked(space, cpu, first, last, "munmap", downgrade=downgrade)
+    if downgrade:
+        yield from space.unlock_read(cpu)
+    else:
+        yield from space.unlock_write(cpu)
+
+
+def _unmap_locked(
+    space: AddressSpace, cpu: Cpu, first: int, last: int, reason: str, *, downgrade: bool
+) -> Op[None]:
+    """The same with the lock held for writing; `downgrade` leaves it held for reading."""
+    kernel, costs = space.kernel, space.kernel.costs
+    cpu.charge(costs.area_find, FIND)
+    yield from cpu.sync()
+    yield from space.write_areas(cpu, first, last)
+    removed = space.areas.remove(first, last)
+    cpu.charge(
+        len(removed.areas) * costs.area_remove + removed.splits * costs.area_split + costs.accounting, AREAS
+    )
+    ranges = [(area.first, area.last) for area in removed.areas]
+    defers = kernel.policy.is_lazy and reason == "munmap"
+    if defers:  # nobody may get the addresses before everybody has flushed them
+        for low, high in ranges:
+            space.areas.reserve(Vpn(low), Vpn(high))
+    if downgrade:
+        yield from space.downgrade(cpu)
+
+    def give_addresses() -> None:
+        for low, high in ranges:
+            space.areas.unreserve(Vpn(low), Vpn(high))
+
+    unmapping = Unmapping(
+        space, cpu, reason, may_defer=defers, when_flushed=give_addresses if defers else None
+    )
+    if ranges:
+        yield from unmapping.run(ranges, free_tables=True)
+
+
+def discard(space: AddressSpace, cpu: Cpu, first: int, last: int) -> Op[None]:
+    """madvise(MADV_DONTNEED): the pages go, the areas stay."""
+    kernel, costs = space.kernel, space.kernel.costs
+    by_area = None
+    if kernel.switches.madvise_lock == "vma" and kernel.switches.mmap_lock == "per_vma":
+        cpu.charge(costs.area_find, FIND)
+        yield from cpu.sync()
+        area = space.areas.find(first)
+        if area is not None and last <= area.last:
+            lock = space.lock_of(area)
+            if lock.try_read(cpu, space.sequence, costs.vma_lock):
+                by_area = lock
+    if by_area is None:
+        yield from space.lock_read(cpu, first, last, "madvise")
+        cpu.charge(costs.area_find, FIND)
+        yield from cpu.sync()
+    ranges = [(max(area.first, first), min(area.last, last)) for area in space.areas.overlapping(first, last)]
+    if ranges:
+        yield from Unmapping(space, cpu, "madvise", may_defer=True).run(ranges, free_tables=False)
+    if by_area is not None:
+        yield from by_area.end_read(cpu, costs.vma_lock)
+    else:
+        yield from space.unlock_read(cpu)
+
+
+def protect(space: AddressSpace, cpu: Cpu, first: int, last: int, rights: Rights) -> Op[bool]:
+    """mprotect: change the rights of all pages of a range; False if not all of them are mapped areas."""
+    kernel, costs, context = space.kernel, space.kernel.costs, space.context
+    yield from space.lock_write(cpu, first, last, "mprotect")
+    cpu.charge(costs.area_find, FIND)
+    yield from cpu.sync()
+    if not space.areas.covers(first, last):
+        yield from space.unlock_write(cpu)
+        return False
+    yield from space.write_areas(cpu, first - 1, last + 1)
+    changed = space.areas.protect(first, last, rights)
+    cpu.charge(changed.splits * costs.area_split + changed.merges * costs.area_merge, AREAS)
+    yield from cpu.sync()
+    context.gathers += 1
+    cpu.charge(context.pending_line.rmw(cpu) - cpu.clock, LINE_OF_PENDING)
+    cpu.charge(costs.gather_begin, GATHER)
+    request = Flush(context=context, first=Vpn(last), last=Vpn(first), reason="mprotect", keeps_frames=True)
+    request.sharers = 0 if space.tables.is_tracked else -1
+    for change in changed.changes:
+        for low, high in leaf_ranges(change.first, change.last, kernel.geometry.leaf_bits):
+            yield from _protect_table(space, cpu, low, high, rights, request)
+    if request.last > request.first:
+        yield from kernel.policy.flush(cpu, request)
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        request.promise(Moment(cpu.clock, cpu.id, "mprotect"))
+    yield from cpu.sync()
+    context.gathers -= 1
+    cpu.charge(context.pending_line.rmw(cpu) - cpu.clock, LINE_OF_PENDING)
+    cpu.charge(costs.gather_end, GATHER)
+    yield from space.unlock_write(cpu)
+    return True
+
+
+def _protect_table(
+    space: AddressSpace, cpu: Cpu, low: int, high: int, rights: Rights, request: Flush
+) -> Op[None]:
+    """Change the entries of one leaf table, under its lock."""
+    kernel, tables, context = space.kernel, space.tables, space.context
+    yield from cpu.sync()
+    if next(iter(tables.entries(low, high)), None) is None:
+        return
+    lock = space.table_lock(Vpn(low))
+    yield from lock.acquire(cpu, "mprotect")
+    yield from cpu.sync()
+    moment = Moment(cpu.clock, cpu.id, "mprotect")
+    pending = f"flush after generation {context.generation} for mprotect"
+    written = lines = 0
+    last_line = -1
+    tree = space.tree_of(cpu)
+    for vpn, entry in list(tables.entries(low, high)):
+        new = _with_rights(space, entry, rights)
+        if vpn >> 3 != last_line:
+            last_line = vpn >> 3
+            lines += kernel.line_cost(cpu, tree, vpn)
+        _, copies = tables.exchange(vpn, new)
+        written += copies
+        lost = entry & ~new
+        if lost & (WRITABLE | USER):
+            request.dead += context.end_translation(vpn, moment, pending, lost_frame=bool(lost & USER))
+        if lost & (WRITABLE | USER) or kernel.switches.mprotect_upgrade_flushes:
+            request.first, request.last = min(request.first, vpn), Vpn(max(request.last, vpn + 1))
+            request.vpns.append(vpn)
+            if tables.is_tracked:
+                request.sharers |= tables.sharers(vpn)
+    cpu.charge(written * kernel.costs.pte_protect, "change rights")
+    if lines:
+        cpu.charge(lines, TABLE_LINE)
+    yield from lock.release(cpu)
+
+
+def _with_rights(space: AddressSpace, entry: int, rights: Rights) -> int:
+    """The entry of a page whose area has these rights: a page that is shared stays read-only."""
+    frames = space.kernel.frames
+    new = entry | USER if rights.read or rights.write else entry & ~USER
+    pfn = pfn_of(entry)
+    if rights.write and pfn != frames.zero_frame and not frames.is_shared(pfn):
+        return new | WRITABLE
+    return new if rights.write and entry & WRITABLE else new & ~WRITABLE
+
+
+def move(space: AddressSpace, cpu: Cpu, first: int, old_pages: int, new_pages: int) -> Op[Vpn]:
+    """mremap: make a mapping smaller or larger, in place or elsewhere; its first page, or -1."""
+    kernel, costs = space.kernel, space.kernel.costs
+    if new_pages < old_pages:
+        yield from unmap(space, cpu, first + new_pages, first + old_pages)
+        return Vpn(first)
+    yield from space.lock_write(cpu, first, first + old_pages, "mremap")
+    cpu.charge(costs.area_find, FIND)
+    yield from cpu.sync()
+    area = space.areas.find(first)
+    if area is None or first + old_pages > area.last:
+        yield from space.unlock_write(cpu)
+        return NO_ROOM
+    yield from space.write_areas(cpu, first, first + old_pages)
+    end = Vpn(first + new_pages)
+    if new_pages == old_pages or (area.last == first + old_pages and space.areas.extend(area, end)):
+        yield from space.unlock_write(cpu)
+        return Vpn(first)
+    cpu.charge(costs.gap_search, AREAS)
+    to = space.areas.gap(new_pages, low=LOWEST, high=kernel.geometry.user_pages)
+    if to is None:
+        yield from space.unlock_write(cpu)
+        return NO_ROOM
+    moved = space.areas.move(first, first + old_pages, to)
+    cpu.charge(costs.area_new + costs.area_remove + moved.splits * costs.area_split, AREAS)
+    holder = space.areas.find(to + old_pages - 1)
+    if new_pages > old_pages and holder is not None:
+        space.areas.extend(holder, Vpn(to + new_pages))
+    yield from space.write_areas(cpu, to, to + new_pages)
+    yield from _move_entries(space, cpu, first, first + old_pages, to)
+    yield from space.unlock_write(cpu)
+    return to
+
+
+def _move_entries(space: AddressSpace, cpu: Cpu, first: int, last: int, to: int) -> Op[None]:
+    """Move entries to their new pages; the old ones are flushed before anybody can write the new ones."""
+    kernel, tables, context = space.kernel, space.tables, space.context
+    place = tables.place_of(cpu)
+    yield from cpu.sync()
+    vpns = [vpn for vpn, _ in tables.entries(first, last)]
+    for vpn in vpns:
+        target = Vpn(to + vpn - first)
+        missing = tables.missing(place, target)
+        if missing:
+            nodes = [space.table_node(cpu, where) for where, _ in missing]
+            frames = yield from kernel.new_table_frames(cpu, len(missing), "mremap", nodes)
+            yield from cpu.sync()
+            spare = iter(frames)
+            made, _ = tables.adopt(place, target, lambda _, spare=spare: next(spare))  # type: ignore[misc]
+            kernel.counts.tables_made += made
+    yield from cpu.sync()
+    request = Flush(context=context, first=Vpn(last), last=Vpn(first), reason="mremap", keeps_frames=True)
+    request.sharers = 0 if tables.is_tracked else -1
+    moment = Moment(cpu.clock, cpu.id, "mremap")
+    pending = f"flush after generation {context.generation} for mremap"
+    moved: list[tuple[Vpn, int]] = []
+    for vpn in vpns:
+        old, copies = tables.exchange(vpn, 0)
+        request.dead += context.end_translation(vpn, moment, pending)
+        request.vpns.append(vpn)
+        request.first, request.last = Vpn(min(request.first, vpn)), Vpn(max(request.last, vpn + 1))
+        if tables.is_tracked:
+            request.sharers |= tables.sharers(vpn)
+        moved.append((Vpn(to + vpn - first), old))
+        cpu.charge(copies * kernel.costs.zap_page, TABLES)
+    if vpns:
+        yield from kernel.policy.flush(cpu, request)
+        yield from cpu.sync()
+        request.promise(Moment(cpu.clock, cpu.id, "mremap"))
+    for target, entry in moved:
+        copies = tables.store(place, target, entry & ~PRESENT | PRESENT)
+        cpu.charge(copies * kernel.costs.pte_set, TABLES)
+
+
+def set_break(space: AddressSpace, cpu: Cpu, pages: int) -> Op[Vpn]:
+    """brk: move the end of the heap by so many pages; returns where it is then."""
+    costs, heap = space.kernel.costs, space.heap
+    yield from space.lock_write(cpu, heap.start, space.kernel.geometry.user_pages, "brk")
+    cpu.charge(costs.area_find, FIND)
+    yield from cpu.sync()
+    if pages >= 0:
+        if pages:
+            yield from space.write_areas(cpu, heap.end - 1, heap.end + pages + 1)
+            grown = heap.grow(Vpn(heap.end + pages))
+            if grown is not None:
+                cpu.charge((costs.area_new if grown[1] else 0) + costs.accounting, AREAS)
+        yield from space.unlock_write(cpu)
+        return heap.end
+    end = Vpn(max(heap.start, heap.end + pages))
+    yield from space.write_areas(cpu, end, heap.end)
+    removed = heap.shrink(end)
+    cpu.charge(costs.accounting, AREAS)
+    ranges = [(area.first, area.last) for area in removed.areas]
+    downgrade = space.kernel.switches.munmap_downgrade and not space.is_ranged
+    if downgrade:
+        yield from space.downgrade(cpu)
+    if ranges:
+        yield from Unmapping(space, cpu, "brk").run(ranges, free_tables=True)
+    if downgrade:
+        yield from space.unlock_read(cpu)
+    else:
+        yield from space.unlock_write(cpu)
+    return heap.end

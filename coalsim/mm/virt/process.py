@@ -1,0 +1,41 @@
+"""A process: an address space and the tasks that run in it."""
+
+from typing import TYPE_CHECKING, Protocol
+
+from coalsim.mm.virt.space import AddressSpace
+
+if TYPE_CHECKING:
+    from coalsim.mm.virt.task import Body, Task
+
+
+class Starter(Protocol):
+    """Who starts tasks and numbers processes; filled in by the kernel's face."""
+
+    def adopt(self, space: AddressSpace, name: str, parent: "Process") -> "Process":
+        """A child process with that space."""
+
+    def start(self, task: "Task", body: "Body") -> None:
+        """Give the task its thread."""
+
+
+class Process:
+    """One process.
+
+    Args:
+        pid: its number.
+        name: for tables.
+        space: its memory.
+        starter: who starts its tasks.
+    """
+
+    def __init__(self, pid: int, name: str, space: AddressSpace, starter: Starter) -> None:
+        self.pid = pid
+        self.name = name
+        self.space = space
+        self.starter = starter
+        self.tasks: list[Task] = []
+        self.children: list[Process] = []
+        self.parent: Process | None = None
+        self.waiting: list[Task] = []  # of this process, for its children
+        self.running = 0  # tasks that have not ended
+        self.is_over = False

@@ -1,0 +1,227 @@
+"""An address space: its areas, its page tables and its locks.
+
+    mmap_lock    areas, for writing; faults and unmapping for reading       rank 2
+    area locks   faults, instead of mmap_lock, where `mmap_lock` is per_vma
+    range lock   instead of both, where it is range
+    table locks  the entries of one leaf table                              rank 12
+
+Locking: as above; `sync` before every look at any of it.
+"""
+
+from dataclasses import dataclass
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.translation import Moment, Translation
+from coalsim.cpus.walker import ASID_SHIFT
+from coalsim.engine.clock import Op
+from coalsim.errors import KernelPanic
+from coalsim.locks.base import SpinLock
+from coalsim.mm.paging.context import Context
+from coalsim.mm.paging.entry import pfn_of
+from coalsim.mm.paging.pagetable import PageTable
+from coalsim.mm.paging.space_tables import SpaceTables
+from coalsim.mm.shootdown.switching import Loadable
+from coalsim.mm.virt.area import Area
+from coalsim.mm.virt.area_tree import AreaTree
+from coalsim.mm.virt.heap import Heap
+from coalsim.mm.virt.kernel import RANK_MMAP, RANK_TABLE, VmKernel
+from coalsim.mm.virt.vma_lock import AreaLock, RangeLock
+from coalsim.units import NodeId, Pfn, Vpn
+
+FIND = "area lookup"
+HEAP_SHARE = 16
+"""The heap begins this fraction (one in so many) into the user's side."""
+LOWEST = Vpn(0x10)
+"""No mapping below 64 KiB, so that null pointers fault."""
+
+
+@dataclass
+class SpaceCounts:
+    """Of one space, in pages."""
+
+    resident: int = 0
+    shared_zero: int = 0
+
+
+class AddressSpace(Loadable):
+    """One process's memory.
+
+    Args:
+        kernel: everything below.
+    """
+
+    def __init__(self, kernel: VmKernel) -> None:
+        self.kernel = kernel
+        self.number = kernel.next_number()
+        self.context = Context(self.number, kernel.oracle)
+        geometry, switches = kernel.geometry, kernel.switches
+        self.areas = AreaTree(merging=switches.merge_areas, guard_pages=switches.stack_guard_pages)
+        self.heap = Heap(self.areas, Vpn(geometry.user_pages // HEAP_SHARE))
+        self.tables = SpaceTables(
+            geometry, kernel.ram, kernel.kernel_space.table, switches.table_replication, kernel.num_nodes
+        )
+        self.mmap_lock = kernel.make_rwsem("mmap_lock", RANK_MMAP, f"mmap_lock/{self.number}")
+        self.range_lock = RangeLock()
+        self.sequence = 0  # mm_lock_seq: counts the times that mmap_lock was written
+        self._table_locks: dict[int, SpinLock] = {}  # by leaf table
+        self.counts = SpaceCounts()
+        self.tasks = 0
+        self.is_dead = False
+
+    # -- for switching ------------------------------------------------------------------
+
+    def lacks_tree(self, cpu: Cpu) -> bool:
+        """The processor's place has no root yet."""
+        return not self.tables.is_started or not self.tables.has_place(self.tables.place_of(cpu))
+
+    def make_tree(self, cpu: Cpu) -> Op[None]:
+        """Give the processor's place a root; the first one of all makes those that are needed from the start.
+
+        Raises:
+            KernelPanic: there is no memory for it.
+        """
+        if not (yield from self.start_tables(cpu, "new_root")):
+            raise KernelPanic(f"no memory for the page tables of space {self.number}")
+        yield from cpu.sync()
+        if not self.tables.has_place(self.tables.place_of(cpu)):
+            yield from self._add_place(cpu)
+
+    def start_tables(self, cpu: Cpu, site: str) -> Op[bool]:
+        """The roots that a space needs from the start; False: no memory."""
+        kernel = self.kernel
+        if self.tables.is_started:
+            return True
+        places = self.tables.first_places(cpu)
+        nodes = [self.table_node(cpu, place) for place in places]
+        frames = yield from kernel.new_table_frames(cpu, len(places), site, nodes)
+        yield from cpu.sync()
+        if len(frames) < len(places) or self.tables.is_started:  # another task may have been faster
+            yield from kernel.frames.release(cpu, frames, site, on_lru=False)
+            return self.tables.is_started
+        self.tables.start(dict(zip(places, frames, strict=True)))
+        kernel.counts.tables_made += len(places)
+        return True
+
+    def table_node(self, cpu: Cpu, place: int) -> NodeId | None:
+        """Where a table of a place goes: copies for nodes to their node, others as `table_placement` says."""
+        if self.tables.replication in ("eager", "lazy"):
+            return NodeId(place)
+        return self.kernel.table_node(cpu)
+
+    def _add_place(self, cpu: Cpu) -> Op[None]:
+        kernel = self.kernel
+        place = self.tables.place_of(cpu)
+        frames = yield from kernel.new_table_frames(cpu, 1, "new_root", [self.table_node(cpu, place)])
+        yield from cpu.sync()
+        if frames and not self.tables.has_place(place):
+            self.tables.add_place(place, frames[0])
+            kernel.counts.tables_made += 1
+        else:
+            yield from kernel.frames.release(cpu, frames, "new_root", on_lru=False)
+
+    def tree_of(self, cpu: Cpu) -> PageTable:
+        """The tables that this processor walks."""
+        return self.tables.tree(self.tables.place_of(cpu))
+
+    # -- locks ------------------------------------------------------------------------------
+
+    def table_lock(self, vpn: Vpn) -> SpinLock:
+        """The lock of the leaf table of a page."""
+        number = vpn >> self.kernel.geometry.leaf_bits
+        lock = self._table_locks.get(number)
+        if lock is None:
+            lock = self._table_locks[number] = self.kernel.make_spinlock("ptlock", RANK_TABLE, "ptlock")
+        return lock
+
+    def forget_table_lock(self, vpn: Vpn) -> None:
+        """The leaf table is gone."""
+        self._table_locks.pop(vpn >> self.kernel.geometry.leaf_bits, None)
+
+    @property
+    def is_ranged(self) -> bool:
+        """There is no lock of the space: operations lock ranges of pages."""
+        return self.kernel.switches.mmap_lock == "range"
+
+    def lock_write(self, cpu: Cpu, first: int, last: int, site: str) -> Op[None]:
+        """Keep everybody else out, or out of a range."""
+        costs = self.kernel.costs
+        if self.is_ranged:
+            yield from self.range_lock.acquire(cpu, first, last, costs.lock_uncontended)
+        else:
+            yield from self.mmap_lock.acquire(cpu, site)
+        yield from cpu.sync()
+
+    def unlock_write(self, cpu: Cpu) -> Op[None]:
+        """Let others in; areas that were marked are free again."""
+        if self.is_ranged:
+            yield from self.range_lock.release(cpu, self.kernel.costs.lock_release)
+            return
+        yield from cpu.sync()
+        self.sequence += 1
+        yield from self.mmap_lock.release(cpu)
+
+    def downgrade(self, cpu: Cpu) -> Op[None]:
+        """Go on reading: faults and others that only read get in again."""
+        if not self.is_ranged:
+            yield from cpu.sync()
+            self.sequence += 1
+            yield from self.mmap_lock.downgrade(cpu)
+            yield from cpu.sync()
+
+    def lock_read(self, cpu: Cpu, first: int, last: int, site: str) -> Op[None]:
+        """Keep writers out, or everybody out of a range."""
+        if self.is_ranged:
+            yield from self.range_lock.acquire(cpu, first, last, self.kernel.costs.lock_uncontended)
+        else:
+            yield from self.mmap_lock.acquire_read(cpu, site)
+        yield from cpu.sync()
+
+    def unlock_read(self, cpu: Cpu) -> Op[None]:
+        """The end of `lock_read` or of a downgrade."""
+        if self.is_ranged:
+            yield from self.range_lock.release(cpu, self.kernel.costs.lock_release)
+        else:
+            yield from self.mmap_lock.release_read(cpu)
+
+    def write_areas(self, cpu: Cpu, first: int, last: int) -> Op[None]:
+        """Keep faults out of the areas of a range; mmap_lock is held for writing."""
+        if self.kernel.switches.mmap_lock == "per_vma":
+            for area in self.areas.overlapping(first, last):
+                yield from self.lock_of(area).start_write(cpu, self.sequence, self.kernel.costs.vma_lock)
+
+    def lock_of(self, area: Area) -> AreaLock:
+        """An area's own lock."""
+        if area.lock is None:
+            area.lock = AreaLock()
+        assert isinstance(area.lock, AreaLock)
+        return area.lock
+
+    def end_table(self, vpn: Vpn, above: int, moment: Moment, pending: str) -> list[Translation]:
+        """A table, so many levels above the leaves, is taken out: pointers to it in walkers are dead."""
+        geometry = self.kernel.geometry
+        shift = geometry.leaf_bits + sum(geometry.bits[len(geometry.bits) - 1 - above : -1])
+        return self.context.end_table(above << ASID_SHIFT | vpn >> shift, moment, pending)
+
+    # -- looking --------------------------------------------------------------------------
+
+    def floor_and_ceiling(self, first: int, last: int) -> tuple[int, int]:
+        """How far tables may be freed around a range that is mapped no more: up to the next areas."""
+        below = self.areas.find_below(first)
+        above = self.areas.find_next(last)
+        floor = below.last if below is not None else 0
+        ceiling = above.first if above is not None else self.kernel.geometry.kernel_first
+        return floor, ceiling
+
+    def mapped_frames(self) -> list[Pfn]:
+        """Frames of all pages that are mapped, for tests; several times where several pages map one."""
+        return [pfn_of(entry) for _, entry in self.tables.entries(0, self.kernel.geometry.user_pages)]
+
+    def validate(self) -> None:
+        """Recount the slow way; at rest."""
+        self.areas.validate()
+        self.tables.validate()
+        resident = 0
+        for vpn, _ in self.tables.entries(0, self.kernel.geometry.user_pages):
+            assert self.areas.find(vpn) is not None, f"page {vpn:#x} is mapped in no area"
+            resident += 1
+        assert resident == self.counts.resident, f"{resident} pages mapped, {self.counts.resident} counted"

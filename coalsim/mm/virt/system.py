@@ -1,0 +1,134 @@
+"""The face of virtual memory: processes are made here, tasks started and ended.
+
+    new_process -> run_task (before the run) or fork, spawn (in it) -> ... -> last task ends: torn down
+
+Roots of processes made before the run are made by their first task, in simulated time.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from coalsim.cpus.runqueue import Thread
+from coalsim.engine.clock import Op
+from coalsim.mm.shootdown.base import FlushCounts, Recorder
+from coalsim.mm.virt.fork import tear_down
+from coalsim.mm.virt.kernel import VmKernel
+from coalsim.mm.virt.process import Process
+from coalsim.mm.virt.space import AddressSpace
+from coalsim.mm.virt.task import Body, Task, TaskKilled
+from coalsim.units import CpuId
+
+FIRST_PID = 1
+
+
+class VirtualMemory:
+    """All processes of a machine.
+
+    Args:
+        kernel: everything below.
+        new_thread: makes a thread that counts for the end of the run.
+        put: gives a processor a thread, before the run.
+    """
+
+    def __init__(
+        self,
+        kernel: VmKernel,
+        new_thread: Callable[[str, Op[None]], Thread],
+        put: Callable[[CpuId, Thread], None],
+    ) -> None:
+        self.kernel = kernel
+        self.processes: list[Process] = []
+        self._new_thread = new_thread
+        self._put = put
+
+    # -- before the run ----------------------------------------------------------------------
+
+    def new_process(self, name: str) -> Process:
+        """A process with an empty address space."""
+        return self._register(Process(self._next_pid(), name, AddressSpace(self.kernel), self))
+
+    def run_task(self, process: Process, cpu_id: CpuId, name: str, body: Body) -> Task:
+        """Start a task of a process on a processor; before the run."""
+        task = Task(process, self.kernel.cpus[cpu_id], name)
+        self.start(task, body)
+        assert task.thread is not None, "it has just been started"
+        self._put(cpu_id, task.thread)
+        return task
+
+    # -- for tasks -----------------------------------------------------------------------------
+
+    def adopt(self, space: AddressSpace, name: str, parent: Process) -> Process:
+        """A child process with that space."""
+        child = self._register(Process(self._next_pid(), name, space, self))
+        child.parent = parent
+        parent.children.append(child)
+        return child
+
+    def start(self, task: Task, body: Body) -> None:
+        """Give the task its thread."""
+        process = task.process
+        process.tasks.append(task)
+        process.running += 1
+        task.thread = self._new_thread(task.name, self._life(task, body))
+        task.thread.space = process.space
+
+    def _life(self, task: Task, body: Body) -> Op[None]:
+        """A task from its first step to its last; the process's last one tears the space down."""
+        process, cpu = task.process, task.cpu
+        with suppress(TaskKilled):
+            yield from body(task)
+        yield from cpu.sync()
+        process.running -= 1
+        if process.running:
+            return
+        running = yield from self.kernel.operations.begin(cpu, self.kernel.operations.kind("exit"))
+        cpu.charge(self.kernel.costs.exit_fixed, "exit")
+        yield from cpu.sync()
+        yield from tear_down(process.space, cpu)
+        yield from self.kernel.operations.end(cpu, running)
+        yield from cpu.sync()
+        process.is_over = True
+        parent = process.parent
+        if parent is not None:
+            waiting, parent.waiting = parent.waiting, []
+            for sleeper in waiting:
+                yield from task.wake(sleeper)
+
+    def _next_pid(self) -> int:
+        return FIRST_PID + len(self.processes)
+
+    def _register(self, process: Process) -> Process:
+        self.processes.append(process)
+        return process
+
+    # -- results -------------------------------------------------------------------------------
+
+    @property
+    def flush_counts(self) -> FlushCounts:
+        """What shootdowns did."""
+        return self.kernel.policy.system.counts
+
+    @property
+    def shootdown_latencies(self) -> Recorder:
+        """How long shootdowns took that reached other processors."""
+        return self.kernel.policy.system.latencies
+
+    def judge_all(self) -> None:
+        """Let the oracle judge what is left; at a barrier or at the end."""
+        oracle = self.kernel.oracle
+        if oracle is not None:
+            for cpu in self.kernel.cpus:
+                oracle.judge(cpu.id)
+
+    def reset_counters(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
+        self.kernel.counts.reset()
+        self.kernel.operations.reset()
+        self.flush_counts.reset()
+        self.shootdown_latencies.clear()
+
+    def validate(self) -> None:
+        """Recount the slow way; at rest."""
+        for process in self.processes:
+            if process.space.tables.is_started and not process.space.is_dead:
+                process.space.validate()

@@ -1,0 +1,458 @@
+"""A task: one thread of a process, and what its program can do.
+
+    mmap munmap mprotect madvise_dontneed mremap brk     change the address space
+    touch touch_now access sequential random              use memory, one access or many
+    store load copy_to_user copy_from_user                its contents
+    compute fork spawn exit sleep_until_woken wake spin   run, multiply, wait
+
+Addresses and lengths are bytes.  Verbs wait and are used with `yield from`; each that
+enters the kernel is one operation with its latency by cause.  A bad access delivers a
+signal: the task's program ends there, like a real one without a handler.
+A task stays on the processor that it was started on.
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.operation import Running as Entered
+from coalsim.cpus.runqueue import Thread
+from coalsim.engine.clock import Op
+from coalsim.errors import KernelPanic
+from coalsim.mm.paging.entry import describe, pfn_of
+from coalsim.mm.virt import fork as forking
+from coalsim.mm.virt import mapping
+from coalsim.mm.virt.area import READ_WRITE, Area, Rights
+from coalsim.mm.virt.fault import Fault
+from coalsim.mm.virt.process import Process
+from coalsim.mm.virt.uaccess import is_kernel_pointer, is_user_pointer, pieces
+from coalsim.units import PAGE_SHIFT, PAGE_SIZE, Time, Vpn
+
+USER = "user"
+SYSCALL = "syscall"
+EXCEPTION = "exception"
+ENOMEM = -12
+EINVAL = -22
+BAD_POINTER = "SIGSEGV: user code may not touch the kernel's side"
+
+Body = Callable[["Task"], Op[None]]
+
+
+class TaskKilled(Exception):  # an unwinding, not a mistake
+    """The task has got a signal that ends it; unwinds its program."""
+
+
+class SpinFlag:
+    """A word in user memory that threads spin on."""
+
+    __slots__ = ("_spinners", "is_set")
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._spinners: list[Cpu] = []
+
+    def set(self, cpu: Cpu) -> Op[None]:
+        """Let all who spin on it go on, one line transfer later."""
+        yield from cpu.sync()
+        self.is_set = True
+        spinners, self._spinners = self._spinners, []
+        for spinner in spinners:
+            spinner.alarm.arm(cpu.clock + max(1, spinner.transfer[cpu.id]))
+
+    def wait(self, cpu: Cpu) -> Op[None]:
+        """Spin until it is set, serving interrupts; costs no events meanwhile."""
+        yield from cpu.sync()
+        if not self.is_set:
+            self._spinners.append(cpu)
+            yield from cpu.wait(USER)
+
+
+class Task:
+    """One thread of a process.
+
+    Args:
+        process: whose.
+        cpu: where it runs.
+        name: for tables.
+    """
+
+    def __init__(self, process: Process, cpu: Cpu, name: str) -> None:
+        self.process = process
+        self.cpu = cpu
+        self.name = name
+        self.signal = ""
+        self.thread: Thread | None = None
+        self._space = process.space
+        self._kernel = kernel = process.space.kernel
+        self._unit = kernel.units[cpu.id]
+        self._costs = kernel.costs
+        self._operations = kernel.operations
+        self._fault_kind = kernel.operations.kind("fault")
+        self._asleep = False
+        self._woken = False
+
+    # -- the address space -----------------------------------------------------------------
+
+    def mmap(
+        self,
+        length: int,
+        *,
+        rights: Rights = READ_WRITE,
+        populate: bool = False,
+        address: int | None = None,
+        shared: bool = False,
+        name: str = "",
+    ) -> Op[int]:
+        """Map so many bytes of zeros; returns where, or a negative error."""
+        pages = -(-length // PAGE_SIZE)
+        first = Vpn((address or 0) >> PAGE_SHIFT)
+        if pages <= 0 or (address is not None and not self._is_user(address, length)):
+            return EINVAL
+        area = Area(first=first, last=Vpn(first + pages), rights=rights, shared=shared, name=name)
+        running = yield from self._enter("mmap")
+        found = yield from mapping.map_area(self._space, self.cpu, area, fixed=address is not None)
+        if found >= 0 and populate and (rights.read or rights.write):
+            yield from mapping.populate(self._space, self.cpu, found, found + pages, write=rights.write)
+        yield from self._leave(running)
+        return found << PAGE_SHIFT if found >= 0 else ENOMEM
+
+    def munmap(self, address: int, length: int) -> Op[int]:
+        """Take a mapping, or a part of one, away."""
+        if length <= 0 or address % PAGE_SIZE or not self._is_user(address, length):
+            return EINVAL
+        first, last = _pages(address, length)
+        running = yield from self._enter("munmap")
+        yield from mapping.unmap(self._space, self.cpu, first, last)
+        yield from self._leave(running)
+        return 0
+
+    def mprotect(self, address: int, length: int, rights: Rights) -> Op[int]:
+        """Change what may be done with the pages of a range."""
+        if length <= 0 or address % PAGE_SIZE or not self._is_user(address, length):
+            return EINVAL
+        first, last = _pages(address, length)
+        running = yield from self._enter("mprotect")
+        done = yield from mapping.protect(self._space, self.cpu, first, last, rights)
+        yield from self._leave(running)
+        return 0 if done else ENOMEM
+
+    def madvise_dontneed(self, address: int, length: int) -> Op[int]:
+        """Give the pages of a range back; the mapping stays and reads as zeros."""
+        if length <= 0 or address % PAGE_SIZE or not self._is_user(address, length):
+            return EINVAL
+        first, last = _pages(address, length)
+        running = yield from self._enter("madvise")
+        yield from mapping.discard(self._space, self.cpu, first, last)
+        yield from self._leave(running)
+        return 0
+
+    def mremap(self, address: int, old_length: int, new_length: int) -> Op[int]:
+        """Make a mapping smaller or larger; returns where it is then, or a negative error."""
+        if min(old_length, new_length) <= 0 or address % PAGE_SIZE or not self._is_user(address, old_length):
+            return EINVAL
+        first, last = _pages(address, old_length)
+        running = yield from self._enter("mremap")
+        found = yield from mapping.move(
+            self._space, self.cpu, first, last - first, -(-new_length // PAGE_SIZE)
+        )
+        yield from self._leave(running)
+        return found << PAGE_SHIFT if found >= 0 else ENOMEM
+
+    def brk(self, delta: int) -> Op[int]:
+        """Move the end of the heap by so many bytes; returns where it is then."""
+        running = yield from self._enter("brk")
+        end = yield from mapping.set_break(self._space, self.cpu, delta // PAGE_SIZE)
+        yield from self._leave(running)
+        return end << PAGE_SHIFT
+
+    # -- using memory ------------------------------------------------------------------------
+
+    def touch_now(self, address: int, write: bool = True, site: str = USER) -> bool:
+        """One access, if the TLB has the page; False: call `touch`."""
+        cpu = self.cpu
+        return cpu.clock < cpu.limit and self._unit.hit(address >> PAGE_SHIFT, write, site, USER)
+
+    def touch(self, address: int, *, write: bool = True, site: str = USER) -> Op[None]:
+        """One access: through the TLB, a walk, and a fault if need be."""
+        if address < 0 or not self._is_user(address, 1):
+            yield from self._die(f"{BAD_POINTER}, at {address:#x}")
+        yield from self._use(Vpn(address >> PAGE_SHIFT), write, site)
+
+    def _use(self, vpn: Vpn, write: bool, site: str) -> Op[None]:
+        verdict = yield from self._make_usable(vpn, write, site)
+        if verdict:
+            yield from self._die(f"{verdict}, at {vpn << PAGE_SHIFT:#x}")
+
+    def _make_usable(self, vpn: Vpn, write: bool, site: str) -> Op[str]:
+        """Use a page, faulting it in; returns what signal it deserves instead, or nothing."""
+        cpu, unit = self.cpu, self._unit
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        if unit.hit(vpn, write, site, USER):
+            return ""
+        unit.misses += 1
+        while True:
+            yield from cpu.sync()
+            walked = unit.walk(vpn, write=write, user=True, site=site)
+            if walked.entry is not None:
+                self._kernel.policy.filled(cpu, self._space.context, vpn)
+                cpu.charge(walked.cost, "walk")
+                return ""
+            cpu.charge(walked.cost, "walk")
+            cpu.charge(self._costs.exception_entry, EXCEPTION)
+            running = yield from self._operations.begin(cpu, self._fault_kind)
+            verdict = yield from Fault(self._space, cpu, vpn, write=write).handle()
+            unit.tlb.invalidate(vpn, unit.asid)  # a fault drops the entry that led to it
+            yield from self._operations.end(cpu, running)
+            cpu.charge(self._costs.exception_exit, EXCEPTION)
+            if verdict:
+                return verdict
+            yield from cpu.preempt_point()
+
+    def access(
+        self, pages: Sequence[int], *, write: bool = False, repeat: int = 1, site: str = USER
+    ) -> Op[None]:
+        """Accesses to pages, in this order, as often as said; in bulk where they hit.
+
+        A processor may run ahead only so far, so a run of hits is cut where its clock
+        reaches that limit.
+        """
+        cpu, unit = self.cpu, self._unit
+        cost, total = max(1, unit.l1_hit), len(pages)
+        run = unit.tlb.store_run if write else unit.tlb.lookup_run
+        for _ in range(repeat):
+            done = 0
+            while done < total:
+                if cpu.clock >= cpu.limit:
+                    yield from cpu.look()
+                room = 1 if cpu.limit <= cpu.clock else -(-(cpu.limit - cpu.clock) // cost)
+                part = pages[done : done + room] if room < total - done or done else pages
+                hits = run(part, unit.asid)
+                if hits:
+                    if unit.unchecked is not None:
+                        unit.note_run(part, hits, write, site)
+                    cpu.charge(hits * unit.l1_hit, USER)
+                    done += hits
+                else:
+                    yield from self._use(Vpn(pages[done]), write, site)
+                    done += 1
+
+    def sequential(
+        self, address: int, length: int, *, stride: int = PAGE_SIZE, write: bool = False, site: str = USER
+    ) -> Op[None]:
+        """One access every `stride` bytes."""
+        pages = [at >> PAGE_SHIFT for at in range(address, address + length, stride)]
+        yield from self.access(pages, write=write, site=site)
+
+    def random(
+        self, address: int, length: int, count: int, stream: Random, *, write: bool = False, site: str = USER
+    ) -> Op[None]:
+        """So many accesses to pages drawn from a range."""
+        first, pages = address >> PAGE_SHIFT, length >> PAGE_SHIFT
+        uniform = stream.random
+        yield from self.access([first + int(uniform() * pages) for _ in range(count)], write=write, site=site)
+
+    # -- contents -------------------------------------------------------------------------------
+
+    def store(self, address: int, data: bytes) -> Op[None]:
+        """Write bytes to user memory."""
+        done = 0
+        for at, size in pieces(address, len(data)):
+            yield from self.touch(at, write=True)
+            yield from self.cpu.sync()
+            self._kernel.ram.write(
+                pfn_of(self._space.tables.lookup(Vpn(at >> PAGE_SHIFT))),
+                at % PAGE_SIZE,
+                data[done : done + size],
+            )
+            done += size
+
+    def load(self, address: int, size: int) -> Op[bytes]:
+        """Read bytes of user memory."""
+        data = b""
+        for at, part in pieces(address, size):
+            yield from self.touch(at, write=False)
+            yield from self.cpu.sync()
+            pfn = pfn_of(self._space.tables.lookup(Vpn(at >> PAGE_SHIFT)))
+            data += self._kernel.ram.read(pfn, at % PAGE_SIZE, part)
+        return data
+
+    def copy_to_user(self, address: int, data: bytes) -> Op[int]:
+        """From kernel mode: write bytes to user memory; returns how many could not be written."""
+        return (yield from self._user_copy(address, len(data), data))
+
+    def copy_from_user(self, address: int, size: int) -> Op[tuple[int, bytes]]:
+        """From kernel mode: read user memory; how many bytes could not be read, and the others."""
+        found = bytearray()
+        left = yield from self._user_copy(address, size, None, found)
+        return left, bytes(found)
+
+    def _user_copy(
+        self, address: int, size: int, data: bytes | None, found: bytearray | None = None
+    ) -> Op[int]:
+        self.cpu.charge(self._costs.user_copy_fixed, "user copy")
+        if size and not is_user_pointer(self._kernel.geometry, address, size):
+            return size
+        done = 0
+        for at, part in pieces(address, size):
+            verdict = yield from self._make_usable(Vpn(at >> PAGE_SHIFT), data is not None, "user copy")
+            if verdict:
+                return size - done
+            self.cpu.charge(-(-part // 64) * self._costs.user_copy_per_64, "user copy")
+            yield from self.cpu.sync()
+            pfn = pfn_of(self._space.tables.lookup(Vpn(at >> PAGE_SHIFT)))
+            if data is not None:
+                self._kernel.ram.write(pfn, at % PAGE_SIZE, data[done : done + part])
+            elif found is not None:
+                found += self._kernel.ram.read(pfn, at % PAGE_SIZE, part)
+            done += part
+        return 0
+
+    def kernel_access(self, address: int, *, write: bool = False) -> Op[None]:
+        """From kernel mode, without a fix-up: a pointer that the kernel itself follows.
+
+        Raises:
+            KernelPanic: nothing is mapped there.
+        """
+        yield from self.cpu.sync()
+        table, geometry = self._kernel.kernel_space.table, self._kernel.geometry
+        vpn = Vpn(address >> PAGE_SHIFT)
+        entry = 0
+        if geometry.is_canonical(vpn):
+            entry = table.lookup(vpn) if is_kernel_pointer(geometry, address) else 0
+        if not entry & 1 or (write and not entry & 2):
+            raise KernelPanic(self._oops(address, entry, write=write))
+        self.cpu.charge(self._costs.user_copy_per_64, SYSCALL)
+
+    def _oops(self, address: int, entry: int, *, write: bool) -> str:
+        """The report of an access that nothing can make good."""
+        cpu = self.cpu
+        error = (1 if entry & 1 else 0) | (2 if write else 0)
+        recent = self._operations.recent(cpu.id)
+        loaded = self._kernel.policy.system.loaded[cpu.id]
+        lines = [
+            f"BUG: unable to handle page fault for address: {address:#x}",
+            f"#PF: supervisor {'write' if write else 'read'} access in kernel mode",
+            f"#PF: error_code({error:#06x}) - "
+            + ("permissions violation" if error & 1 else "not-present page"),
+            f"CPU: {cpu.id} PID: {self.process.pid} Comm: {self.name} at {cpu.clock / 1000:.3f} ns",
+            f"CR2: {address:#018x} CR3: {self._space.tree_of(cpu).root << PAGE_SHIFT:#018x} "
+            f"ASID: {loaded.asid} entry: {entry:#x} ({describe(entry) or 'none'})",
+            "last operations of this CPU:",
+            *(f"  {line}" for line in recent),
+            "Kernel panic - not syncing: Fatal exception",
+        ]
+        return "\n".join(lines)
+
+    # -- running -----------------------------------------------------------------------------------
+
+    def compute(self, time: Time, cause: str = USER) -> Op[None]:
+        """User work that touches no memory."""
+        self.cpu.charge(time, cause)
+        yield from self.cpu.preempt_point()
+
+    def fork(self, name: str, body: Body, cpu_id: int | None = None) -> Op[Process | None]:
+        """A child process, a copy of this one, that runs `body`; None: no memory."""
+        running = yield from self._enter("fork")
+        space = yield from forking.fork(self._space, self.cpu)
+        child = None
+        if space is not None:
+            yield from self.cpu.sync()
+            child = self.process.starter.adopt(space, name, self.process)
+            self._start(child, cpu_id, name, body)
+        yield from self._leave(running)
+        return child
+
+    def spawn(self, cpu_id: int, name: str, body: Body) -> Op["Task"]:
+        """Another thread of this process."""
+        running = yield from self._enter("clone")
+        yield from self.cpu.sync()
+        task = self._start(self.process, cpu_id, name, body)
+        yield from self._leave(running)
+        return task
+
+    def _start(self, process: Process, cpu_id: int | None, name: str, body: Body) -> "Task":
+        """Make a task ready; synchronised."""
+        cpu = self.cpu if cpu_id is None else self._kernel.cpus[cpu_id]
+        task = Task(process, cpu, name)
+        process.starter.start(task, body)
+        assert task.thread is not None, "it has just been started"
+        cpu.enqueue(task.thread, self.cpu.clock + self._kernel.wake_latency)
+        self.cpu.charge(self._costs.wake_up, SYSCALL)
+        return task
+
+    def exit(self) -> Op[None]:
+        """End this task here."""
+        yield from ()
+        raise TaskKilled("exit")
+
+    def _die(self, signal: str) -> Op[None]:
+        self._kernel.counts.signals += 1
+        self.signal = signal
+        self.cpu.charge(self._costs.signal, EXCEPTION)
+        yield from self.cpu.sync()
+        raise TaskKilled(signal)
+
+    def sleep_until_woken(self) -> Op[None]:
+        """Leave the processor until another task wakes this one; a wake-up that came before counts."""
+        cpu = self.cpu
+        yield from cpu.sync()
+        if not self._woken:
+            self._asleep = True
+            yield from cpu.park()
+            yield from cpu.sync()
+        self._woken = False
+
+    def wake(self, other: "Task") -> Op[None]:
+        """Let another task go on."""
+        cpu = self.cpu
+        yield from cpu.sync()
+        other._woken = True
+        if other._asleep:
+            other._asleep = False
+            assert other.thread is not None, "a task that sleeps has been started"
+            other.cpu.enqueue(other.thread, cpu.clock + self._kernel.wake_latency)
+        cpu.charge(self._costs.wake_up, SYSCALL)
+
+    def spin(self, flag: SpinFlag) -> Op[None]:
+        """Spin in user mode until the flag is set."""
+        yield from flag.wait(self.cpu)
+
+    def wait_for_children(self) -> Op[None]:
+        """Sleep until all child processes have ended."""
+        while True:
+            yield from self.cpu.sync()
+            if all(child.is_over for child in self.process.children):
+                return
+            self.process.waiting.append(self)
+            yield from self.sleep_until_woken()
+
+    # -- in and out of the kernel ----------------------------------------------------------------------
+
+    def _is_user(self, address: int, length: int) -> bool:
+        return is_user_pointer(self._kernel.geometry, address, length)
+
+    def system_call(self, name: str) -> Op[Entered]:
+        """Enter the kernel for a call of that name; end it with `system_return`."""
+        return (yield from self._enter(name))
+
+    def system_return(self, running: Entered) -> Op[None]:
+        """Back to user code."""
+        yield from self._leave(running)
+
+    def _enter(self, name: str) -> Op[Entered]:
+        cpu, policy = self.cpu, self._kernel.policy
+        kind = self._operations.kind(name)
+        running = yield from self._operations.begin(cpu, kind)
+        cpu.charge(self._costs.syscall, SYSCALL)
+        if policy.is_lazy:
+            yield from policy.left_user(cpu)
+        return running
+
+    def _leave(self, running: Entered) -> Op[None]:
+        yield from self._operations.end(self.cpu, running)
+        yield from self.cpu.preempt_point()
+
+
+def _pages(address: int, length: int) -> tuple[Vpn, Vpn]:
+    return Vpn(address >> PAGE_SHIFT), Vpn(-(-(address + length) // PAGE_SIZE))

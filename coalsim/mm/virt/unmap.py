@@ -1,0 +1,223 @@
+"""Unmapping: entries are cleared, TLBs flushed, and only then are frames given back.
+
+    begin -> [lock the leaf table, clear entries, unlock]* -> free empty tables -> flush -> release -> end
+                     |-- the gather is full: flush and release in between
+
+What dies is collected and flushed together: one shootdown for the whole call, or one for
+each `gather_pages` pages.  The range that is flushed is the span of what was cleared.
+If another thread of the process unmaps at the same time, newer kernels flush everything
+and tables too, since the two cannot tell whose entries a processor still holds.
+Reuse: a frame is released after the policy's promise and not before; tables likewise.
+Source: Linux mm/mmu_gather.c, mm/memory.c (unmap_vmas, free_pgtables).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.translation import Moment, Translation
+from coalsim.engine.clock import Op
+from coalsim.mm.paging.entry import pfn_of
+from coalsim.mm.shootdown.base import Flush, Release
+from coalsim.mm.virt.kernel import TABLE_LINE
+from coalsim.mm.virt.space import AddressSpace
+from coalsim.units import Pfn, Vpn
+
+ZAP = "unmap pages"
+GATHER = "gather"
+TABLES = "page tables"
+LINE_OF_PENDING = "line:tlb_flush_pending"
+
+
+@dataclass
+class Gathered:
+    """What has been cleared and not been flushed."""
+
+    first: int = 1 << 62
+    last: int = 0
+    dead: list[Translation] = field(default_factory=list)
+    frames: list[Pfn] = field(default_factory=list)
+    tables: list[Pfn] = field(default_factory=list)
+    vpns: list[Vpn] = field(default_factory=list)
+    sharers: int = 0
+
+    def __bool__(self) -> bool:
+        return self.last > self.first or bool(self.tables)
+
+
+class Unmapping:
+    """One call's way through clearing, flushing and releasing.
+
+    Args:
+        space: whose pages.
+        cpu: who does it.
+        reason: the operation, for reports.
+        may_defer: the policy may flush later; `when_flushed` is called then, or at the end.
+    """
+
+    def __init__(
+        self,
+        space: AddressSpace,
+        cpu: Cpu,
+        reason: str,
+        *,
+        may_defer: bool = False,
+        when_flushed: Callable[[], None] | None = None,
+    ) -> None:
+        self._space = space
+        self._kernel = space.kernel
+        self._cpu = cpu
+        self._reason = reason
+        self._may_defer = may_defer
+        self._when_flushed = when_flushed
+        self._gathered = Gathered()
+
+    def run(self, ranges: Sequence[tuple[int, int]], *, free_tables: bool) -> Op[None]:
+        """Unmap the pages of some ranges; the space's lock is held for reading at least."""
+        kernel, cpu, context = self._kernel, self._cpu, self._space.context
+        yield from kernel.frames.lru.drain_before_unmap(cpu, self._reason)
+        yield from cpu.sync()
+        context.gathers += 1
+        cpu.charge(context.pending_line.rmw(cpu) - cpu.clock, LINE_OF_PENDING)
+        cpu.charge(kernel.costs.gather_begin, GATHER)
+        for first, last in ranges:
+            yield from self._zap(first, last)
+        done = 0  # what lies between two areas is looked through once
+        for first, last in ranges if free_tables else ():
+            if first >= done:
+                done = yield from self._free_tables(first, last)
+        yield from self._flush(is_last=True)
+        yield from cpu.sync()
+        context.gathers -= 1
+        cpu.charge(context.pending_line.rmw(cpu) - cpu.clock, LINE_OF_PENDING)
+        cpu.charge(kernel.costs.gather_end, GATHER)
+
+    # -- clearing ---------------------------------------------------------------------------
+
+    def _zap(self, first: int, last: int) -> Op[None]:
+        """Clear the entries of a range, leaf table by leaf table."""
+        space, kernel, cpu = self._space, self._kernel, self._cpu
+        for low, high in leaf_ranges(first, last, kernel.geometry.leaf_bits):
+            yield from cpu.sync()
+            if next(iter(space.tables.entries(low, high)), None) is None:
+                continue
+            lock = space.table_lock(Vpn(low))
+            yield from lock.acquire(cpu, self._reason)
+            yield from cpu.sync()
+            self._clear(low, high)
+            yield from lock.release(cpu)
+            if len(self._gathered.frames) >= kernel.switches.gather_pages:
+                yield from self._flush(is_last=False)
+
+    def _clear(self, low: int, high: int) -> None:
+        """Clear one leaf table's entries, under its lock; the cost follows."""
+        space, kernel, cpu, gathered = self._space, self._kernel, self._cpu, self._gathered
+        context, tables, frames = space.context, space.tables, kernel.frames
+        moment = Moment(cpu.clock, cpu.id, self._reason)
+        pending = f"flush after generation {context.generation} for {self._reason}"
+        written = 0
+        tree = space.tree_of(cpu)
+        last_line = -1
+        line_cost = 0
+        found = list(tables.entries(low, high))
+        if not found:
+            return  # somebody else was faster
+        for vpn, _ in found:
+            old, copies = tables.exchange(vpn, 0)
+            written += copies
+            gathered.dead += context.end_translation(vpn, moment, pending)
+            pfn = pfn_of(old)
+            if frames.drop(pfn):
+                gathered.frames.append(pfn)
+            gathered.vpns.append(vpn)
+            if vpn >> 3 != last_line:
+                last_line = vpn >> 3
+                line_cost += kernel.line_cost(cpu, tree, vpn)
+        gathered.first = min(gathered.first, found[0][0])
+        gathered.last = max(gathered.last, found[-1][0] + 1)
+        gathered.sharers |= max(0, tables.sharers(found[0][0]))
+        space.counts.resident -= len(found)
+        kernel.counts.pages_zapped += len(found)
+        cpu.charge(written * kernel.costs.zap_page, ZAP)
+        if line_cost:
+            cpu.charge(line_cost, TABLE_LINE)
+
+    def _free_tables(self, first: int, last: int) -> Op[int]:
+        """Take out the tables that no area needs any more; they are freed after the flush.
+
+        Returns:
+            The page up to which there is nothing left to free.
+        """
+        space, kernel, cpu, gathered = self._space, self._kernel, self._cpu, self._gathered
+        yield from cpu.sync()
+        floor, ceiling = space.floor_and_ceiling(first, last)
+        moment = Moment(cpu.clock, cpu.id, self._reason)
+        pending = f"flush with freed tables for {self._reason}"
+        for table in space.tables.freeable(floor, ceiling):
+            above = kernel.geometry.leaf_level - table.level
+            if above == 0:
+                gathered.sharers |= max(0, space.tables.sharers(table.first_vpn))
+            pfn = space.tables.release(table.place, table.first_vpn, table.level)
+            gathered.tables.append(pfn)
+            gathered.dead += space.end_table(table.first_vpn, above, moment, pending)
+            gathered.first = min(gathered.first, table.first_vpn)
+            gathered.last = max(gathered.last, table.first_vpn + kernel.geometry.span(table.level - 1))
+            if above == 0:
+                space.forget_table_lock(table.first_vpn)
+            kernel.counts.tables_freed += 1
+            cpu.charge(kernel.costs.table_free, TABLES)
+        return ceiling
+
+    # -- flushing ---------------------------------------------------------------------------
+
+    def _flush(self, *, is_last: bool) -> Op[None]:
+        """Flush what was gathered, then release it."""
+        gathered, kernel, cpu, context = self._gathered, self._kernel, self._cpu, self._space.context
+        self._gathered = Gathered()
+        if not gathered:
+            if is_last and self._when_flushed is not None:
+                self._when_flushed()
+            return
+        nested = is_last and context.gathers > 1 and kernel.switches.nested_gather_full
+        request = Flush(
+            context=context,
+            first=Vpn(gathered.first),
+            last=Vpn(gathered.last),
+            reason=self._reason,
+            freed_tables=bool(gathered.tables) or nested,
+            full=nested,
+            dead=gathered.dead,
+            vpns=gathered.vpns,
+            sharers=gathered.sharers if self._space.tables.is_tracked else -1,
+        )
+        release = self._releaser(gathered, is_last=is_last)
+        if self._may_defer and is_last and kernel.policy.defers(request):
+            yield from kernel.policy.post(cpu, request, release)
+            return
+        yield from kernel.policy.flush(cpu, request)
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        request.promise(Moment(cpu.clock, cpu.id, self._reason))
+        yield from release(cpu)
+
+    def _releaser(self, gathered: Gathered, *, is_last: bool) -> Release:
+        kernel, when_flushed, reason = self._kernel, self._when_flushed, self._reason
+
+        def release(cpu: Cpu) -> Op[None]:
+            yield from kernel.frames.release(cpu, gathered.frames, reason, on_lru=True)
+            yield from kernel.frames.release(cpu, gathered.tables, reason, on_lru=False)
+            if is_last and when_flushed is not None:
+                yield from cpu.sync()
+                when_flushed()
+
+        return release
+
+
+def leaf_ranges(first: int, last: int, leaf_bits: int) -> Iterator[tuple[int, int]]:
+    """A range of pages, cut at the borders of leaf tables."""
+    size = 1 << leaf_bits
+    low = first
+    while low < last:
+        high = min(last, (low & -size) + size)
+        yield low, high
+        low = high

@@ -1,0 +1,283 @@
+"""A random program of address spaces, made to catch flushes that come too late.
+
+Every task goes on using pages through its TLB that others may have taken away long ago:
+hits are what a shootdown has to prevent, and the oracle judges each of them.  Meanwhile
+tasks map, unmap, change rights, discard, move, fork, nap and turn interrupts off, so that
+processors are lazy, busy, deaf or elsewhere when a flush reaches them.
+
+A page is faulted in only where nobody is about to unmap it, so tasks hardly ever die of
+their own program; hits need no such care.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from coalsim.engine.clock import Op
+from coalsim.mm.virt.area import READ, READ_WRITE, Rights
+from coalsim.mm.virt.system import VirtualMemory
+from coalsim.mm.virt.task import Task
+from coalsim.units import NS, PAGE_SIZE, US, CpuId, Time
+
+KNOWN = 200
+"""Pages that a task remembers to use again."""
+SPACING_PAGES = 3 * 512
+"""Now and then a mapping ends behind a page table, so that unmapping it frees tables."""
+
+
+@dataclass
+class Region:
+    """A mapping that tasks of one process share."""
+
+    address: int
+    pages: int
+    writable: bool = True
+    users: int = 0  # tasks that fault pages in
+
+
+@dataclass
+class Common:
+    """What the tasks of one process know of each other; synchronised."""
+
+    regions: list[Region] = field(default_factory=list)
+
+
+@dataclass
+class Program:
+    """What all tasks of a run share; synchronised.
+
+    Args:
+        vm: where it runs.
+        cpus: the processors that it uses.
+        seed: of all that is random.
+        steps: that each task does.
+        forks: that may still be made.
+    """
+
+    vm: VirtualMemory
+    cpus: list[CpuId]
+    seed: int
+    steps: int
+    forks: int = 6
+    asleep: list[Task] = field(default_factory=list)
+    awake: int = 0
+
+    def start(self) -> None:
+        """Two processes: one with a task everywhere, one with tasks on some of the same processors."""
+        random = Random(f"{self.seed} start")
+        for name, share in (("wide", 1.0), ("narrow", 0.4)):
+            process, common = self.vm.new_process(name), Common()
+            for cpu in self.cpus:
+                if random.random() < share or cpu == self.cpus[0]:
+                    self.awake += 1
+                    self.vm.run_task(process, cpu, f"{name} {cpu}", self.life(common, f"{name} {cpu}"))
+
+    def life(self, common: Common, name: str, steps: int = 0) -> Callable[[Task], Op[None]]:
+        """The program of one task."""
+        return lambda task: Life(self, common, task, name).run(steps or self.steps)
+
+
+class Life:
+    """One task.
+
+    Args:
+        program: of which it is part.
+        common: what it shares with the other tasks of its process.
+        task: itself.
+        name: which makes its random numbers its own.
+    """
+
+    def __init__(self, program: Program, common: Common, task: Task, name: str) -> None:
+        self._program = program
+        self._common = common
+        self._task = task
+        self._name = name
+        self._random = Random(f"{program.seed} {name}")
+        self._known: list[int] = []  # pages that were there once
+        kernel = program.vm.kernel
+        self._unit = kernel.units[task.cpu.id]
+
+    def run(self, steps: int) -> Op[None]:
+        """Something at random, and hits after everything."""
+        weights = list(self.OPERATIONS.values())
+        operations = list(self.OPERATIONS)
+        try:
+            for _ in range(steps):
+                operation = self._random.choices(operations, weights)[0]
+                yield from operation(self)
+                yield from self._hits()
+        finally:  # also when it is killed
+            self._program.awake -= 1
+        yield from self._wake_all()
+
+    # -- using memory ------------------------------------------------------------------------
+
+    def _hits(self) -> Op[None]:
+        """Use pages that the TLB still has, whoever has taken them away since."""
+        cpu, random = self._task.cpu, self._random
+        if not self._known:
+            return
+        for _ in range(random.randint(1, 12)):
+            if cpu.clock >= cpu.limit:
+                yield from cpu.look()
+            vpn = random.choice(self._known)
+            self._unit.hit(vpn, random.random() < 0.4, "hit", "user")
+            cpu.charge(random.randint(1, 400) * NS, "user")
+
+    def _region(self, *, alone: bool = False) -> Op[Region | None]:
+        """A mapping; one into which nobody faults, if it is to be changed."""
+        yield from self._task.cpu.sync()
+        fit = [one for one in self._common.regions if not (alone and one.users)]
+        return self._random.choice(fit) if fit else None
+
+    def touch(self) -> Op[None]:
+        """Fault some pages in."""
+        region = yield from self._region()
+        if region is None:
+            yield from self.map()
+            return
+        region.users += 1
+        first = region.address // PAGE_SIZE
+        for _ in range(self._random.randint(1, 8)):
+            vpn = first + self._random.randrange(region.pages)
+            write = region.writable and self._random.random() < 0.6
+            yield from self._task.touch(vpn * PAGE_SIZE, write=write)
+            self._known.append(vpn)
+        del self._known[:-KNOWN]
+        yield from self._task.cpu.sync()
+        region.users -= 1
+
+    # -- changing the address space ---------------------------------------------------------------
+
+    def map(self) -> Op[None]:
+        """A new mapping."""
+        pages = self._random.choice((1, 1, 2, 5, 20, 40, SPACING_PAGES))
+        address = yield from self._task.mmap(pages * PAGE_SIZE)
+        if address > 0:
+            yield from self._task.cpu.sync()
+            self._common.regions.append(Region(address, pages))
+
+    def unmap(self) -> Op[None]:
+        """Take a mapping away, or its upper part."""
+        region = yield from self._region(alone=True)
+        if region is None:
+            return
+        self._common.regions.remove(region)
+        kept = self._random.choice((0, 0, region.pages // 2))
+        address = region.address + kept * PAGE_SIZE
+        yield from self._task.munmap(address, (region.pages - kept) * PAGE_SIZE)
+        if kept:
+            yield from self._task.cpu.sync()
+            self._common.regions.append(Region(region.address, kept, region.writable))
+
+    def discard(self) -> Op[None]:
+        """Give pages back and keep the mapping; others may fault them in meanwhile."""
+        region = yield from self._region()
+        if region is not None:
+            yield from self._task.madvise_dontneed(region.address, region.pages * PAGE_SIZE)
+
+    def protect(self) -> Op[None]:
+        """Take the right to write away, or give it back."""
+        region = yield from self._region(alone=True)
+        if region is None:
+            return
+        region.users += 1  # nobody else changes it meanwhile
+        rights: Rights = READ if region.writable else READ_WRITE
+        region.writable = False
+        yield from self._task.mprotect(region.address, region.pages * PAGE_SIZE, rights)
+        yield from self._task.cpu.sync()
+        region.writable = rights.write
+        region.users -= 1
+
+    def move(self) -> Op[None]:
+        """Move a mapping by making it larger."""
+        region = yield from self._region(alone=True)
+        if region is None:
+            return
+        self._common.regions.remove(region)
+        grown = region.pages + self._random.randint(1, 9)
+        address = yield from self._task.mremap(
+            region.address, region.pages * PAGE_SIZE, grown * PAGE_SIZE
+        )
+        yield from self._task.cpu.sync()
+        if address > 0:
+            self._common.regions.append(Region(address, grown, region.writable))
+        else:
+            self._common.regions.append(region)
+
+    def heap(self) -> Op[None]:
+        """Grow the heap, or shrink it."""
+        yield from self._task.brk(self._random.choice((-3, 2, 4)) * PAGE_SIZE)
+
+    def fork(self) -> Op[None]:
+        """A child with the same pages, on any processor; it does a little and exits."""
+        program, random = self._program, self._random
+        yield from self._task.cpu.sync()
+        if not program.forks:
+            return
+        program.forks -= 1
+        program.awake += 1
+        common = Common([Region(one.address, one.pages, one.writable) for one in self._common.regions])
+        if any(one.users for one in self._common.regions):
+            common.regions = []  # somebody is changing rights, or will have faulted pages in
+        name = f"{self._name}/{program.forks}"
+        life = program.life(common, name, 1 + program.steps // 3)
+        child = yield from self._task.fork(name, life, random.choice(program.cpus))
+        if child is None:
+            yield from self._task.cpu.sync()
+            program.awake -= 1
+
+    # -- bad moments ------------------------------------------------------------------------------------
+
+    def deaf(self) -> Op[None]:
+        """Interrupts off, for a while."""
+        cpu = self._task.cpu
+        yield from cpu.irq_off()
+        cpu.charge(self._length(20), "interrupts off")
+        yield from cpu.irq_on()
+
+    def work(self) -> Op[None]:
+        """Compute, in user mode."""
+        yield from self._task.compute(self._length(30))
+
+    def nap(self) -> Op[None]:
+        """Leave the processor idle, or to another space, unless everybody else has done so."""
+        program = self._program
+        yield from self._task.cpu.sync()
+        if program.awake > 1:
+            program.awake -= 1
+            program.asleep.append(self._task)
+            yield from self._task.sleep_until_woken()
+
+    def wake(self) -> Op[None]:
+        """Wake one who naps."""
+        program = self._program
+        yield from self._task.cpu.sync()
+        if program.asleep:
+            sleeper = program.asleep.pop(self._random.randrange(len(program.asleep)))
+            program.awake += 1
+            yield from self._task.wake(sleeper)
+
+    def _wake_all(self) -> Op[None]:
+        while self._program.asleep:
+            yield from self.wake()
+            yield from self._task.cpu.sync()
+
+    def _length(self, most: int) -> Time:
+        return self._random.randint(1, most * 1000) * US // 1000
+
+    OPERATIONS = {
+        touch: 10,
+        map: 4,
+        unmap: 4,
+        discard: 4,
+        protect: 3,
+        move: 2,
+        heap: 1,
+        fork: 1,
+        deaf: 3,
+        work: 3,
+        nap: 2,
+        wake: 3,
+    }
+    """What a task may do, and how often."""

@@ -1,0 +1,1 @@
+"""The testcases of will-it-scale, one file each."""

@@ -1,0 +1,48 @@
+"""page_fault1: map anonymous memory, write a byte in every page, unmap.
+
+An operation is one write; mapping and unmapping come on top, once for all pages.  The
+testcase maps 128 MiB.  A smaller area is quicker to simulate, but the shares of mmap
+and munmap grow, and fewer frames go round: those that come back are warmer in the
+caches.
+Source: will-it-scale, tests/page_fault1.c (Blanchard).
+"""
+
+from dataclasses import dataclass
+
+from coalsim.engine.clock import Op
+from coalsim.mm.virt.task import Task
+from coalsim.units import MIB, PAGE_SIZE
+from coalsim.workloads.base import CpuMeter, VirtualHost
+from coalsim.workloads.vm.team import TeamLoad
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageFault1(TeamLoad):
+    """Every task faults in an area of its own.
+
+    Args:
+        mib: of the area.
+    """
+
+    mib: int = 128
+
+    def start(self, host: VirtualHost) -> None:
+        """One task per CPU."""
+        self.team.start(host, "page_fault1", self._loop)
+
+    def _loop(self, task: Task, meter: CpuMeter) -> Op[None]:
+        cpu, touch, done, length = task.cpu, task.touch, meter.done, self.mib * MIB
+        for _ in self.team.turns():
+            area = yield from task.mmap(length)
+            if area < 0:
+                meter.failed += 1
+                return
+            yield from cpu.look()
+            began = cpu.clock
+            for address in range(area, area + length, PAGE_SIZE):
+                yield from touch(address)
+                if cpu.clock >= cpu.limit:
+                    yield from cpu.look()
+                done(cpu.clock - began)
+                began = cpu.clock
+            yield from task.munmap(area, length)

@@ -1,0 +1,1 @@
+"""Loads on address spaces: shootdowns, faults, forks, page tables."""

@@ -1,0 +1,104 @@
+"""Team: the same loop on several CPUs, as threads of one process or as processes.
+
+Tasks are pinned one to a CPU, in the machine's order: with the default spread the
+first hardware thread of every core of the first socket, then of the next one, and only
+then the second threads, which is where will-it-scale puts its tasks, too.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Literal
+
+from coalsim.engine.clock import Op
+from coalsim.errors import ConfigError, Problem
+from coalsim.mm.virt.task import Task
+from coalsim.topology.machine import Machine
+from coalsim.units import PAGE_SIZE, CpuId, format_size
+from coalsim.workloads.base import CpuMeter, VirtualHost
+from coalsim.workloads.synthetic.places import Spread, choose_cpus
+
+Mode = Literal["threads", "processes"]
+Loop = Callable[[Task, CpuMeter], Op[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Team:
+    """Who runs a load, and how often.
+
+    Args:
+        cpus: how many, one task each.
+        mode: `threads` of one process, or `processes` of one task.
+        spread: which CPUs.
+        rounds: of each task's loop; 0 = for ever.
+    """
+
+    cpus: int
+    mode: Mode = "processes"
+    spread: Spread = "compact"
+    rounds: int = 0
+
+    @property
+    def endless(self) -> bool:
+        """The loops never end."""
+        return not self.rounds
+
+    def turns(self) -> Iterable[int]:
+        """What a task's loop runs over."""
+        return range(self.rounds) if self.rounds else count()
+
+    def chosen(self, machine: Machine) -> list[CpuId]:
+        """The team's CPUs, in order."""
+        return choose_cpus(machine, self.cpus, self.spread)
+
+    def start(self, host: VirtualHost, name: str, loop: Loop, phase: str = "") -> None:
+        """Give every CPU a task; its operations are counted in `phase`."""
+        process = host.vm.new_process(name) if self.mode == "threads" else None
+        for cpu_id in self.chosen(host.machine):
+            home = process or host.vm.new_process(name)
+            meter = host.meter.cpu(cpu_id, phase)
+
+            def body(task: Task, meter: CpuMeter = meter) -> Op[None]:
+                return loop(task, meter)
+
+            host.vm.run_task(home, cpu_id, name, body)
+
+
+def check_memory(machine: Machine, pages: int, key: str, value: int) -> None:
+    """Refuse a load whose pages cannot all be there at once: its tasks would be killed and missed.
+
+    Raises:
+        ConfigError: the machine has less memory.
+    """
+    memory = sum(node.memory for node in machine.nodes)
+    if pages * PAGE_SIZE > memory:
+        problem = Problem(
+            key=key,
+            value=str(value),
+            message=f"{format_size(pages * PAGE_SIZE)} of pages are more than machine {machine.name} has"
+            f" ({format_size(memory)})",
+            remedy="use less, or a larger machine",
+        )
+        raise ConfigError([problem])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeamLoad:
+    """What the loads that a team runs have in common.
+
+    Args:
+        team: who runs it.
+    """
+
+    team: Team
+
+    headline = ""
+
+    @property
+    def endless(self) -> bool:
+        """Unless the team counts its rounds."""
+        return self.team.endless
+
+    def results(self) -> Mapping[str, object]:
+        """Nothing beyond the meter."""
+        return {}

@@ -1,0 +1,12 @@
+"""Broken: the loop over the mask ends one processor too early."""
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.mm.shootdown.base import Flush
+from coalsim.mm.shootdown.linux import LinuxShootdown
+
+
+class ForgetsOne(LinuxShootdown):
+    """Never asks the last processor of the mask."""
+
+    def candidates(self, cpu: Cpu, request: Flush) -> list[Cpu]:
+        return super().candidates(cpu, request)[:-1]
