@@ -329,8 +329,9 @@ class Shootdown:
         return targets
 
     def flush_here(self, cpu: Cpu, request: Flush) -> Op[None]:
-        """The own TLB, interrupts off."""
+        """The own TLB, interrupts off; the generation that it reaches is shared state."""
         yield from cpu.irq_off()
+        yield from cpu.sync()
         loaded = self.system.loaded[cpu.id]
         if loaded.context is request.context:
             cpu.charge(self.catch_up(cpu, loaded, request), LOCAL)

@@ -222,7 +222,8 @@ def move(space: AddressSpace, cpu: Cpu, first: int, old_pages: int, new_pages: i
         return NO_ROOM
     yield from space.write_areas(cpu, first, first + old_pages)
     end = Vpn(first + new_pages)
-    if new_pages == old_pages or (area.last == first + old_pages and space.areas.extend(area, end)):
+    in_place = area.last == first + old_pages and end <= kernel.geometry.user_pages
+    if new_pages == old_pages or (in_place and space.areas.extend(area, end)):
         yield from space.unlock_write(cpu)
         return Vpn(first)
     cpu.charge(costs.gap_search, AREAS)
@@ -237,6 +238,7 @@ def move(space: AddressSpace, cpu: Cpu, first: int, old_pages: int, new_pages: i
         space.areas.extend(holder, Vpn(to + new_pages))
     yield from space.write_areas(cpu, to, to + new_pages)
     yield from _move_entries(space, cpu, first, first + old_pages, to)
+    yield from Unmapping(space, cpu, "mremap").run([(first, first + old_pages)], free_tables=True)
     yield from space.unlock_write(cpu)
     return to
 

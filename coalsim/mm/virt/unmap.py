@@ -82,7 +82,7 @@ class Unmapping:
         cpu.charge(kernel.costs.gather_begin, GATHER)
         for first, last in ranges:
             yield from self._zap(first, last)
-        done = 0  # what lies between two areas is looked through once
+        done = -1  # what lies between two areas is looked through once
         for first, last in ranges if free_tables else ():
             if first >= done:
                 done = yield from self._free_tables(first, last)
