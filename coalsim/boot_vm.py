@@ -28,6 +28,7 @@ from coalsim.mm.paging.geometry import GEOMETRIES, Geometry
 from coalsim.mm.paging.kernel_space import KernelSpace
 from coalsim.mm.phys.ram import Ram
 from coalsim.mm.shootdown.base import FlushTimes, Recorder, Shootdown, ShootdownSystem
+from coalsim.mm.shootdown.registry import make_shootdown
 from coalsim.mm.shootdown.switching import Switching
 from coalsim.mm.virt.frames import UserFrames
 from coalsim.mm.virt.kernel import RANK_LRU, VmKernel
@@ -43,7 +44,7 @@ X86_32_LIMIT = 4 * GIB
 WINDOW_PAGES = 4096
 """Frames that the kernel maps for itself at the start: its image, 16 MiB."""
 WARM_BYTES = 512 * 1024
-"""How much of what it freed lately a processor's cache still has: half of a second level of 1 MiB, assumed."""
+"""How much of what it freed lately a CPU's cache still has: half of a second level of 1 MiB, assumed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +148,8 @@ def build_vm(parts: VmParts) -> VirtualMemory:
     )
     walking = walk_costs(machine, geometry)
     units = [TranslationUnit(cpu, walking, lines, node_of, ram.table, oracle) for cpu in cpus]
-    policy = parts.policy(
+    policy = make_shootdown(
+        parts.policy,
         ShootdownSystem(
             cpus=cpus,
             units=units,
@@ -159,7 +161,7 @@ def build_vm(parts: VmParts) -> VirtualMemory:
             costs=costs,
             oracle=oracle,
             latencies=parts.recorder(),
-        )
+        ),
     )
     switching = Switching(policy)
     for cpu in cpus:

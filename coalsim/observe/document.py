@@ -168,6 +168,10 @@ class ResultDocument(TypedDict):
     cpu_nodes: NotRequired[list[int]]  # [cpu] -> node
     memory: NotRequired[Memory]
     trace: NotRequired[Trace]
+    shootdown_ns: NotRequired[Latency]  # increment of the generation to the last answer seen
+    operations: NotRequired[dict[str, object]]  # name -> OperationEntry of vm_document.py
+    oracle: NotRequired[dict[str, object]]  # OracleEntry
+    vm: NotRequired[dict[str, object]]  # VirtualMemoryEntry
     warnings: NotRequired[list[str]]
     config: NotRequired[dict[str, object]]
     runs: NotRequired[list["ResultDocument"]]

@@ -35,6 +35,7 @@ from coalsim.observe.memory_document import (
     PageListRow,
     SlabRow,
 )
+from coalsim.study.vm_outcome import vm_parts
 from coalsim.units import NS, PAGE_SIZE, SEC, Time
 from coalsim.workloads.base import Recorder
 
@@ -93,7 +94,8 @@ def document(
     if any(name for name in phases):
         result["phases"] = {name: phases[name] for name in sorted(phases) if name}
     _check(system, result["locks"], end - begin)
-    return cast(ResultDocument, overlaid(cast("dict[str, object]", result), extra))
+    whole = overlaid(cast("dict[str, object]", result), vm_parts(system))
+    return cast(ResultDocument, overlaid(whole, extra))
 
 
 def overlaid(base: Mapping[str, object], extra: Mapping[str, object]) -> dict[str, object]:

@@ -106,7 +106,8 @@ class Life:
                 operation = self._random.choices(operations, weights)[0]
                 yield from operation(self)
                 yield from self._hits()
-        finally:  # also when it is killed
+            yield from self._task.cpu.sync()
+        finally:  # also when it is killed, which is synchronised
             self._program.awake -= 1
         yield from self._wake_all()
 
@@ -196,9 +197,7 @@ class Life:
             return
         self._common.regions.remove(region)
         grown = region.pages + self._random.randint(1, 9)
-        address = yield from self._task.mremap(
-            region.address, region.pages * PAGE_SIZE, grown * PAGE_SIZE
-        )
+        address = yield from self._task.mremap(region.address, region.pages * PAGE_SIZE, grown * PAGE_SIZE)
         yield from self._task.cpu.sync()
         if address > 0:
             self._common.regions.append(Region(address, grown, region.writable))

@@ -18,6 +18,8 @@ from coalsim.errors import ConfigError, KernelBug, Problem
 from coalsim.locks.base import Lock, SpinLock
 from coalsim.locks.registry import find_lock, find_spinlock
 from coalsim.mm.phys.placement import Placement, find_placement
+from coalsim.mm.shootdown.base import Shootdown
+from coalsim.mm.shootdown.registry import find_shootdown
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.histogram import Histogram
 from coalsim.observe.means import mean_document
@@ -69,6 +71,9 @@ def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
     placement = collected(
         lambda: find_placement(spec.kernel.switches.placement, spec.asked("kernel.placement"))
     )
+    shootdown = collected(
+        lambda: find_shootdown(spec.kernel.switches.shootdown, spec.asked("kernel.shootdown"))
+    )
     build = getattr(spec.workload, "build", None)
     assert build is not None, "every workload model can build its load"
     load = collected(build)
@@ -89,6 +94,7 @@ def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
         lock=kernel_lock,
         load_lock=load_lock,
         placement=cast("type[Placement]", placement),
+        shootdown=cast("type[Shootdown]", shootdown),
         recorder=Histogram,
         seed=spec.run.seed,
         run_ahead=spec.engine.run_ahead,
@@ -173,8 +179,13 @@ def _run_once(plan: Plan, config: SystemConfig, number: int, watch: Watch | None
 
 
 def _failure_of_users_class(config: SystemConfig, error: Exception) -> ConfigError | None:
-    """What a lock or placement that somebody brought along did wrong; None if it was not one."""
-    classes = ((config.lock, "lock"), (config.load_lock, "lock"), (config.placement, "placement"))
+    """What a class that somebody brought along did wrong; None if it was not one."""
+    classes = (
+        (config.lock, "lock"),
+        (config.load_lock, "lock"),
+        (config.placement, "placement"),
+        (config.shootdown, "shootdown"),
+    )
     modules = {policy.__module__: f"kernel.{name}" for policy, name in classes if policy is not None}
     for module, key in modules.items():
         if not module.startswith("coalsim.") and (theirs := failure_in(module, error, key)) is not None:

@@ -33,7 +33,11 @@ from coalsim.topology.presets import preset_names
 
 DEFAULT_MACHINE = "coal"
 SECTIONS = ("study", "machine", "kernel", "workload", "engine", "run")
-CLASS_KEYS = {"kernel.lock": "lock", "kernel.placement": "placement policy"}
+CLASS_KEYS = {
+    "kernel.lock": "lock",
+    "kernel.placement": "placement policy",
+    "kernel.shootdown": "shootdown policy",
+}
 """Keys whose value may name a class by file or module."""
 
 S = TypeVar("S", bound=BaseModel)
@@ -89,7 +93,11 @@ class StudySpec:
     def _classes_by_path(self) -> dict[str, str]:
         """The classes that are named by a file, as it is found from where we are."""
         switches = self.kernel.switches
-        named = {"lock": switches.lock, "placement": switches.placement}
+        named = {
+            "lock": switches.lock,
+            "placement": switches.placement,
+            "shootdown": switches.shootdown,
+        }
         return {
             key: self.document.path(f"kernel.{key}", name) for key, name in named.items() if names_file(name)
         }

@@ -113,6 +113,12 @@ class SpaceTables:
         """The place's own tree has the page's entry."""
         return bool(self.tree(place).lookup(vpn))
 
+    def lacks(self, place: int, vpn: Vpn) -> bool:
+        """Whether tables are missing before the page can be mapped at a place."""
+        if self._tree is not None:
+            return self._tree.leaf(vpn) is None
+        return bool(self.missing(place, vpn))
+
     def missing(self, place: int, vpn: Vpn) -> list[tuple[int, int]]:
         """Place and level of the tables that are missing before the page can be mapped there."""
         if self._tree is not None:

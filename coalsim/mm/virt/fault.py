@@ -49,7 +49,7 @@ class Fault:
         write: it was a store.
     """
 
-    __slots__ = ("_area", "_by_area", "_cpu", "_kernel", "_space", "_vpn", "_write")
+    __slots__ = ("_area", "_by_area", "_cpu", "_entry", "_kernel", "_place", "_space", "_vpn", "_write")
 
     def __init__(self, space: AddressSpace, cpu: Cpu, vpn: Vpn, *, write: bool) -> None:
         self._space = space
@@ -59,6 +59,8 @@ class Fault:
         self._write = write
         self._area: Area | None = None
         self._by_area = False  # the area's own lock is held, not the space's
+        self._place = space.tables.place_of(cpu)
+        self._entry = -1  # as it was when the lock was taken; -1: tables are missing
 
     def handle(self) -> Op[str]:
         """Make the access possible; returns what signal it deserves instead, or nothing."""
@@ -79,6 +81,7 @@ class Fault:
             yield from cpu.sync()
             area = space.areas.find(self._vpn)
             if area is not None and area.anon:
+                self._look_at_entry()
                 if space.lock_of(area).try_read(cpu, space.sequence, kernel.costs.vma_lock):
                     self._area, self._by_area = area, True
                     return
@@ -87,8 +90,14 @@ class Fault:
         cpu.charge(kernel.costs.area_find, FIND)
         yield from cpu.sync()
         self._area = space.areas.find(self._vpn)
+        self._look_at_entry()
         if self._area is None:
             yield from self._grow_stack()
+
+    def _look_at_entry(self) -> None:
+        """Read the page's entry; synchronised.  It is read again under the page-table lock."""
+        tables = self._space.tables
+        self._entry = -1 if tables.lacks(self._place, self._vpn) else tables.lookup(self._vpn)
 
     def _grow_stack(self) -> Op[None]:
         """A fault below a stack: take the lock for writing and make the stack larger."""
@@ -123,12 +132,13 @@ class Fault:
             kernel.counts.bad_rights += 1
             return NO_RIGHT
         area.anon = True
-        if not (yield from self._make_tables()):
-            return self._out_of_memory()
-        cpu, space = self._cpu, self._space
-        yield from cpu.sync()
-        place = space.tables.place_of(cpu)
-        entry = space.tables.lookup(self._vpn)
+        cpu, space, place = self._cpu, self._space, self._place
+        if self._entry < 0:
+            if not (yield from self._make_tables()):
+                return self._out_of_memory()
+            yield from cpu.sync()
+            self._look_at_entry()
+        entry = self._entry
         if not entry & PRESENT:
             if not self._write and kernel.switches.zero_page:
                 return (yield from self._map_zeros(area))
@@ -185,7 +195,6 @@ class Fault:
         flags = self._flags(area, writable=True) | (DIRTY if self._write else 0)
         if (yield from self._store_if_empty(pfn, flags)):
             kernel.counts.anonymous += 1
-            yield from frames.lru.add(cpu, pfn, FAULT)
         else:
             yield from frames.release(cpu, [pfn], FAULT, on_lru=False)
         return ""
@@ -210,6 +219,8 @@ class Fault:
             self._store(make(pfn, flags))
             space.counts.resident += 1
             cpu.charge(kernel.costs.rmap_add, FAULT)
+            if pfn != kernel.frames.zero_frame:
+                yield from kernel.frames.lru.add(cpu, pfn, FAULT)
         yield from lock.release(cpu)
         return is_first
 

@@ -119,7 +119,8 @@ def tear_down(space: AddressSpace, cpu: Cpu) -> Op[None]:
     yield from space.lock_write(cpu, 0, end, "exit_mmap")
     removed = space.areas.remove(0, end)
     cpu.charge(len(removed.areas) * kernel.costs.area_remove, "areas")
-    ranges = [(area.first, area.last) for area in removed.areas] or [(0, 1)]  # tables may be left anyhow
+    ranges: list[tuple[int, int]] = [(area.first, area.last) for area in removed.areas]
+    ranges = ranges or [(0, 1)]  # tables may be left anyhow
     yield from Unmapping(space, cpu, "exit_mmap").run(ranges, free_tables=True)
     yield from space.unlock_write(cpu)
     yield from cpu.sync()

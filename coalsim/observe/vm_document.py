@@ -1,0 +1,57 @@
+"""The part of a result document about virtual memory: operations, shootdowns, the oracle.
+
+An operation's `by_cause_ns` adds up to its number times its mean: where its latency went.
+`shootdown_ns` runs from the generation's increment to the last answer seen, over the flushes that
+reached another processor.
+"""
+
+from typing import NotRequired, TypedDict
+
+from coalsim.observe.document import Latency, Nanoseconds
+from coalsim.observe.memory_document import Count
+
+
+class OperationEntry(TypedDict):
+    """All operations of one name."""
+
+    latency_ns: Latency
+    by_cause_ns: dict[str, Nanoseconds]  # sums over all of them
+
+
+class FindingEntry(TypedDict):
+    """One use of a dead translation; `kind` is stale (allowed), promise or reuse (broken)."""
+
+    time_ns: Nanoseconds
+    cpu: int
+    kind: str
+    space: int
+    page: int
+    frame: int
+    write: bool
+    text: str  # all of it in words
+
+
+class OracleEntry(TypedDict):
+    """What the stale-translation oracle found."""
+
+    checked: Count
+    stale: Count
+    broken: Count
+    worst_stale_ns: Nanoseconds
+    findings: list[FindingEntry]
+
+
+class VirtualMemoryEntry(TypedDict):
+    """Counts of the whole machine."""
+
+    policy: str
+    faults: dict[str, Count]
+    shootdowns: dict[str, Count]
+    tlb: dict[str, Count]
+    walks: Count
+    table_dram_reads: Count
+    context_switches: Count
+    switch_flushes: Count
+    lru: NotRequired[dict[str, Count]]
+    frames_in_use: Count
+    signals: NotRequired[list[str]]  # task and signal

@@ -1,0 +1,113 @@
+"""The outcome of a run that used virtual memory: operations, shootdowns and the oracle's findings."""
+
+from typing import cast
+
+from coalsim.boot import System
+from coalsim.cpus.oracle import Oracle
+from coalsim.mm.virt.system import VirtualMemory
+from coalsim.observe.document import Latency, latency_entry, nanoseconds
+from coalsim.observe.histogram import Histogram
+from coalsim.observe.vm_document import (
+    FindingEntry,
+    OperationEntry,
+    OracleEntry,
+    VirtualMemoryEntry,
+)
+from coalsim.units import PAGE_SHIFT
+
+EMPTY: dict[str, object] = {}
+
+
+def vm_parts(system: System) -> dict[str, object]:
+    """The parts of the document that only such runs have; at a barrier."""
+    if not system.has_vm:
+        return dict(EMPTY)
+    vm = system.vm
+    vm.judge_all()
+    parts: dict[str, object] = {
+        "operations": operations(vm),
+        "vm": counts(vm),
+    }
+    latencies = cast(Histogram, vm.shootdown_latencies)
+    if latencies.count:
+        parts["shootdown_ns"] = latency(latencies)
+    if vm.kernel.oracle is not None:
+        parts["oracle"] = findings(vm.kernel.oracle)
+    return parts
+
+
+def latency(histogram: Histogram) -> Latency:
+    """The latency columns of a histogram of picoseconds."""
+    return latency_entry(histogram)
+
+
+def operations(vm: VirtualMemory) -> dict[str, OperationEntry]:
+    """Every kind of operation that was done, by name."""
+    found: dict[str, OperationEntry] = {}
+    for name, kind in sorted(vm.kernel.operations.kinds.items()):
+        latencies = cast(Histogram, kind.latencies)
+        if latencies.count:
+            total = sum(kind.by_cause.values())
+            assert total == latencies.total, (
+                f"{name}: causes add up to {total}, latencies to {latencies.total}"
+            )
+            found[name] = {
+                "latency_ns": latency(latencies),
+                "by_cause_ns": {
+                    cause: nanoseconds(time) for cause, time in sorted(kind.by_cause.items()) if time
+                },
+            }
+    return found
+
+
+def counts(vm: VirtualMemory) -> VirtualMemoryEntry:
+    """Counts of the whole machine."""
+    kernel = vm.kernel
+    units = kernel.units
+    entry: VirtualMemoryEntry = {
+        "policy": kernel.policy.name,
+        "faults": {name: getattr(kernel.counts, name) for name in kernel.counts.FIELDS},
+        "shootdowns": {name: getattr(vm.flush_counts, name) for name in vm.flush_counts.FIELDS},
+        "tlb": {
+            "hits_l1": sum(unit.tlb.hits_l1 for unit in units),
+            "hits_l2": sum(unit.tlb.hits_l2 for unit in units),
+            "misses": sum(unit.misses for unit in units),
+        },
+        "walks": sum(unit.walks for unit in units),
+        "table_dram_reads": kernel.lines.dram_reads,
+        "context_switches": kernel.switching.switches,
+        "switch_flushes": kernel.switching.flushes,
+        "frames_in_use": kernel.frames.taken,
+    }
+    if kernel.frames.lru.is_on:
+        entry["lru"] = {"moved": kernel.frames.lru.moves, "deleted": kernel.frames.lru.deletions}
+    signals = [
+        f"{task.name}: {task.signal}" for process in vm.processes for task in process.tasks if task.signal
+    ]
+    if signals:
+        entry["signals"] = signals
+    return entry
+
+
+def findings(oracle: Oracle) -> OracleEntry:
+    """What the oracle found, the worst first."""
+    found: list[FindingEntry] = [
+        {
+            "time_ns": nanoseconds(finding.time),
+            "cpu": int(finding.cpu),
+            "kind": finding.kind,
+            "space": finding.space,
+            "page": finding.vpn << PAGE_SHIFT,
+            "frame": int(finding.pfn),
+            "write": finding.write,
+            "text": finding.describe(),
+        }
+        for finding in oracle.findings()
+    ]
+    return {
+        "checked": oracle.checked,
+        "stale": oracle.stale,
+        "broken": oracle.broken,
+        "worst_stale_ns": nanoseconds(oracle.worst_stale),
+        "findings": found,
+    }
