@@ -51,7 +51,7 @@ class Running:
     def __init__(self, kind: Kind, cpu: Cpu) -> None:
         self.kind = kind
         self.began = cpu.clock
-        self.before = dict(cpu.spent)
+        self.before = list(cpu.spent.values())  # causes only come in addition, so their order says whose it is
         self.away: dict[str, Time] = {}  # what others spent while the thread was off its processor
         self.away_since: dict[str, Time] | None = None
 
@@ -103,13 +103,13 @@ class Operations:
             yield from cpu.look()
         if cpu.current is not None:
             cpu.current.operations.remove(running)
-        kind, before, away = running.kind, running.before, running.away
+        kind, away = running.kind, running.away
         by_cause, total = kind.by_cause, 0
-        for cause, spent in cpu.spent.items():
-            part = spent - before.get(cause, 0)
-            if part and away:
-                part -= away.get(cause, 0)
-            if part:
+        before = running.before
+        for at, (cause, spent) in enumerate(cpu.spent.items()):
+            was = before[at] if at < len(before) else 0
+            if spent != was:
+                part = spent - was - away.get(cause, 0) if away else spent - was
                 by_cause[cause] = by_cause.get(cause, 0) + part
                 total += part
         latency = cpu.clock - running.began

@@ -234,8 +234,7 @@ class TranslationUnit:
             translation = self._new_translation(space, vpn, word)
         entry = Entry(translation)
         entry.dirty = write or bool(word & DIRTY and word & WRITABLE)
-        self.tlb.invalidate(vpn, self.asid)
-        self.tlb.insert(vpn, self.asid, entry)
+        self.tlb.insert(vpn, self.asid, entry)  # in place of what it had for the page
         if self.unchecked is not None:
             self.unchecked.append((cpu.clock, translation, write, site))
         return Walked(entry, word, cost)

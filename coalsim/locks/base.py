@@ -144,6 +144,7 @@ class Lock:
         self.wait_cause = f"lock:{lock_class.name}:wait"
         self.pass_cause = f"lock:{lock_class.name}:hand-over"
         self.hold_cause = f"lock:{lock_class.name}:hold"
+        self._overhead = setup.taking + setup.releasing
 
     @classmethod
     def make_class(cls, name: str, rank: int) -> LockClass:
@@ -307,11 +308,14 @@ class SpinLock(Lock):
         yield from self.enter(cpu, ticket)
         cpu.blocked_on = None
         self.note_entered(ticket)
-        cpu.charge(self.setup.taking, self.hold_cause)
 
     def release(self, cpu: Cpu) -> Op[None]:
-        """Give the lock up; only its holder may."""
-        cpu.charge(self.setup.releasing, self.hold_cause)
+        """Give the lock up; only its holder may.
+
+        The instructions of taking it are charged here too, so that the holder may look at what
+        the lock guards at the instant of the grant: an event less per section.
+        """
+        cpu.charge(self._overhead, self.hold_cause)
         yield from cpu.sync()
         forget(cpu, self, self.lock_class)
         self.note_left(cpu)

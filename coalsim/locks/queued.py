@@ -39,7 +39,6 @@ class QueuedLock(SpinLock):
         super().__init__(lock_class, name, setup)
         self.queue: deque[Ticket] = deque()
         self.free_at: Time = 0
-        self._overhead = setup.taking + setup.releasing
 
     def enter(self, cpu: Cpu, ticket: Ticket) -> Op[None]:
         """Swap onto the tail; wait behind whoever is ahead."""
@@ -208,7 +207,7 @@ class QueuedLock(SpinLock):
             cpu.preempt_depth -= 1
         else:
             self.note_entered(ticket)
-            cpu.charge(ticket.body(ticket.granted) + self.setup.taking, self.hold_cause)
+            cpu.charge(ticket.body(ticket.granted), self.hold_cause)
             yield from self.release(cpu)
         released = cpu.clock
         yield from cpu.irq_on()

@@ -12,6 +12,7 @@ their own program; hits need no such care.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import ClassVar
 
 from coalsim.engine.clock import Op
 from coalsim.mm.virt.area import READ, READ_WRITE, Rights
@@ -265,7 +266,7 @@ class Life:
     def _length(self, most: int) -> Time:
         return self._random.randint(1, most * 1000) * US // 1000
 
-    OPERATIONS = {
+    OPERATIONS: ClassVar[dict[Callable[["Life"], Op[None]], int]] = {
         touch: 10,
         map: 4,
         unmap: 4,

@@ -176,7 +176,9 @@ class Task:
         """One access: through the TLB, a walk, and a fault if need be."""
         if address < 0 or not self._is_user(address, 1):
             yield from self._die(f"{BAD_POINTER}, at {address:#x}")
-        yield from self._use(Vpn(address >> PAGE_SHIFT), write, site)
+        verdict = yield from self._make_usable(Vpn(address >> PAGE_SHIFT), write, site)
+        if verdict:
+            yield from self._die(f"{verdict}, at {address:#x}")
 
     def _use(self, vpn: Vpn, write: bool, site: str) -> Op[None]:
         verdict = yield from self._make_usable(vpn, write, site)
@@ -202,7 +204,6 @@ class Task:
             cpu.charge(self._costs.exception_entry, EXCEPTION)
             running = yield from self._operations.begin(cpu, self._fault_kind)
             verdict = yield from Fault(self._space, cpu, vpn, write=write).handle()
-            unit.tlb.invalidate(vpn, unit.asid)  # a fault drops the entry that led to it
             yield from self._operations.end(cpu, running)
             cpu.charge(self._costs.exception_exit, EXCEPTION)
             if verdict:

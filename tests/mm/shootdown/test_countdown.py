@@ -1,5 +1,7 @@
 """The shared counter of an exact shootdown."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,4 +41,4 @@ def test_no_two_have_the_line_at_the_same_time(wishes: list[Time]) -> None:
     done = [countdown.decrement(cpu, at) for cpu, at in zip(cpus[1:], wishes, strict=True)]
     assert all(end >= at + TRANSFER for end, at in zip(done, wishes, strict=True))
     ends = sorted(done)
-    assert all(after - before >= TRANSFER for before, after in zip(ends, ends[1:], strict=False))
+    assert all(after - before >= TRANSFER for before, after in pairwise(ends))

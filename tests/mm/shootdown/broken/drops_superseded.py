@@ -1,4 +1,4 @@
-"""Broken: a target that finds a newer generation leaves the flush to that one, which only flushes its own pages."""
+"""Broken: a target that finds a newer generation leaves its flush to that one, which has other pages."""
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.mm.paging.context import Loaded
