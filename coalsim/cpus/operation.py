@@ -9,8 +9,10 @@ Operations nest: a fault inside a copy to user memory counts in both.
 Begin and end are looks: up to them all handlers are accounted for.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
+from itertools import compress, repeat
+from operator import sub
 from typing import Protocol
 
 from coalsim.cpus.cpu import Cpu
@@ -40,7 +42,7 @@ class Kind:
     def __init__(self, name: str, latencies: Recorder) -> None:
         self.name = name
         self.latencies = latencies
-        self.by_cause: dict[str, Time] = {}
+        self.by_cause: defaultdict[str, Time] = defaultdict(int)
 
 
 class Running:
@@ -103,18 +105,18 @@ class Operations:
             yield from cpu.look()
         if cpu.current is not None:
             cpu.current.operations.remove(running)
-        kind, away = running.kind, running.away
-        by_cause, total = kind.by_cause, 0
-        before = running.before
-        for at, (cause, spent) in enumerate(cpu.spent.items()):
-            was = before[at] if at < len(before) else 0
-            if spent != was:
-                part = spent - was - away.get(cause, 0) if away else spent - was
-                by_cause[cause] = by_cause.get(cause, 0) + part
-                total += part
+        kind, away, before, spent = running.kind, running.away, running.before, cpu.spent
+        before.extend(repeat(0, len(spent) - len(before)))
+        parts = list(map(sub, spent.values(), before))
+        by_cause, total = kind.by_cause, sum(parts)
+        for cause, part in compress(zip(spent, parts, strict=True), parts):
+            by_cause[cause] += part
+        for cause, part in away.items():
+            by_cause[cause] -= part
+            total -= part
         latency = cpu.clock - running.began
         if total != latency:
-            by_cause[ASLEEP] = by_cause.get(ASLEEP, 0) + latency - total
+            by_cause[ASLEEP] += latency - total
         kind.latencies.record(latency)
         recent = self._recent.get(cpu.id)
         if recent is None:

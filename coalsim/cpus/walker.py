@@ -30,7 +30,7 @@ PRESENT, WRITABLE, USER, ACCESSED, DIRTY, GLOBAL = 0x1, 0x2, 0x4, 0x20, 0x40, 0x
 FRAME_MASK = 0x000F_FFFF_FFFF_F000
 ASID_SHIFT = 40  # an ASID above every page number
 WALK = "walk"
-JUDGE_AT = 512
+JUDGE_AT = 64
 """So many uses may wait for judgement before a processor that happens to be synchronised judges them."""
 
 
@@ -211,7 +211,7 @@ class TranslationUnit:
         assert cpu.clock == cpu.env._now, "page tables are shared state: sync before"
         assert tree is not None, "a walk needs an address space"
         assert space is not None, "a walk needs an address space"
-        if self.unchecked and self.oracle is not None:
+        if self.unchecked is not None and len(self.unchecked) > JUDGE_AT and self.oracle is not None:
             self.oracle.judge(cpu.id)
         self.walks += 1
         cost = costs.walk_fixed

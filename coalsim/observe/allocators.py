@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from coalsim.observe import numbers
 from coalsim.observe.memory_document import (
-    Count,
     Fragmentation,
     Memory,
     MemoryBytes,
@@ -16,6 +15,7 @@ from coalsim.observe.memory_document import (
     PageListRow,
     RemoteFrees,
 )
+from coalsim.observe.quantities import Count
 from coalsim.observe.tables import Table, columns
 from coalsim.units import format_size
 

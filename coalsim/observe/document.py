@@ -1,6 +1,6 @@
 """The result document: what `--json` prints, what DIR/result.json holds, what every table is made from.
 
-The part about memory is in `memory_document.py`.
+The parts about the allocators and about virtual memory are in `memory_document.py` and `vm_document.py`.
 Units: times end in `_ps` or stand in `time` when they are whole picoseconds; all other
 times are nanoseconds as numbers (whole where they are whole); sizes are bytes.
 A `Count` is whole in one run; at the top level of a document with `runs` it is the mean
@@ -13,13 +13,13 @@ form, no NaN, one newline at the end.
 
 import json
 from collections.abc import Mapping
-from typing import NotRequired, TypeAlias, TypedDict
+from typing import NotRequired, TypedDict
 
 from coalsim.observe.histogram import Histogram
-from coalsim.observe.memory_document import Count, Memory
+from coalsim.observe.memory_document import Memory
+from coalsim.observe.quantities import Count, Latency, Nanoseconds
+from coalsim.observe.vm_document import OperationEntry, OracleEntry, VirtualMemoryEntry
 from coalsim.units import NS, Time
-
-Nanoseconds: TypeAlias = int | float
 
 
 class Waiter(TypedDict):
@@ -91,19 +91,6 @@ class Throughput(TypedDict):
     ops_per_s: Count
 
 
-class Latency(TypedDict):
-    """Latency of one operation in ns, from the histogram (percentiles: nearest rank)."""
-
-    count: Count
-    mean: Nanoseconds
-    min: NotRequired[Nanoseconds]
-    p50: Nanoseconds
-    p90: NotRequired[Nanoseconds]
-    p99: Nanoseconds
-    p999: NotRequired[Nanoseconds]
-    max: Nanoseconds
-
-
 class Phase(TypedDict):
     """One part of a load, such as `alloc` and `free`."""
 
@@ -169,9 +156,9 @@ class ResultDocument(TypedDict):
     memory: NotRequired[Memory]
     trace: NotRequired[Trace]
     shootdown_ns: NotRequired[Latency]  # increment of the generation to the last answer seen
-    operations: NotRequired[dict[str, object]]  # name -> OperationEntry of vm_document.py
-    oracle: NotRequired[dict[str, object]]  # OracleEntry
-    vm: NotRequired[dict[str, object]]  # VirtualMemoryEntry
+    operations: NotRequired[dict[str, OperationEntry]]  # by name
+    oracle: NotRequired[OracleEntry]
+    vm: NotRequired[VirtualMemoryEntry]
     warnings: NotRequired[list[str]]
     config: NotRequired[dict[str, object]]
     runs: NotRequired[list["ResultDocument"]]

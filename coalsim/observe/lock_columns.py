@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from coalsim.observe.document import LockEntry, Nanoseconds, Waiter, nanoseconds
-from coalsim.observe.memory_document import Count
+from coalsim.observe.document import LockEntry, Waiter, nanoseconds
+from coalsim.observe.quantities import Count, Nanoseconds
 from coalsim.units import NS, Time
 
 if TYPE_CHECKING:  # printing a stored result needs no locks

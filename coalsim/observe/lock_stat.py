@@ -11,7 +11,8 @@ Source: kernel/locking/lockdep_proc.c of Linux 6.18, seq_header(), seq_stats(), 
 from collections.abc import Iterator, Sequence
 
 from coalsim.guarded import clean
-from coalsim.observe.document import LockEntry, Nanoseconds, ResultDocument
+from coalsim.observe.document import LockEntry, ResultDocument
+from coalsim.observe.quantities import Nanoseconds
 
 POINTS = 4  # LOCKSTAT_POINTS
 _WIDTH = 40 + 1 + 12 * (14 + 1)

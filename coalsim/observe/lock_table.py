@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from coalsim.observe import numbers
 from coalsim.observe.document import LockEntry
-from coalsim.observe.memory_document import Count
+from coalsim.observe.quantities import Count
 from coalsim.observe.tables import Table, columns
 from coalsim.units import NS
 

@@ -4,10 +4,9 @@ Sizes are bytes; the counts of an allocator are over the whole run, all CPUs tog
 Parts that a kernel does not have (magazines under SLUB, say) are left out.
 """
 
-from typing import NotRequired, TypeAlias, TypedDict
+from typing import NotRequired, TypedDict
 
-Count: TypeAlias = int | float
-"""Whole in one run; as a mean over replications it may have a fraction."""
+from coalsim.observe.quantities import Count
 
 
 class BuddyRow(TypedDict):

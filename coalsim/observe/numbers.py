@@ -1,7 +1,6 @@
 """Numbers as cells of a table: no blanks and no group marks inside, so that awk can use them."""
 
-from coalsim.observe.document import Nanoseconds
-from coalsim.observe.memory_document import Count
+from coalsim.observe.quantities import Count, Nanoseconds
 from coalsim.units import format_time
 
 _RATES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))

@@ -17,16 +17,8 @@ from typing import Literal, NamedTuple
 
 from coalsim.errors import ConfigError, Problem
 from coalsim.guarded import clean
-from coalsim.observe.document import (
-    CpuWaits,
-    LockEntry,
-    LockInstance,
-    Nanoseconds,
-    ResultDocument,
-    Waiter,
-    excerpt,
-)
-from coalsim.observe.memory_document import Count
+from coalsim.observe.document import CpuWaits, LockEntry, LockInstance, ResultDocument, Waiter, excerpt
+from coalsim.observe.quantities import Count, Nanoseconds
 
 View = Literal["caller", "thread", "address"]
 

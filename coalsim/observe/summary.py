@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from coalsim.guarded import clean
 from coalsim.observe import numbers
 from coalsim.observe.allocators import magazine_table, page_list_table
-from coalsim.observe.document import IntervalEntry, Latency, ResultDocument, Throughput, Trace
+from coalsim.observe.document import IntervalEntry, ResultDocument, Throughput, Trace
 from coalsim.observe.lock_table import lock_table
-from coalsim.observe.memory_document import Count, Memory
+from coalsim.observe.memory_document import Memory
 from coalsim.observe.proc import buddyinfo
+from coalsim.observe.quantities import Count, Latency
 from coalsim.observe.tables import PLAIN, Style, Table, columns, render
 from coalsim.observe.where import cause_table, group_table, node_groups
 from coalsim.units import NS, format_size

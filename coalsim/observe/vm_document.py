@@ -3,12 +3,15 @@
 An operation's `by_cause_ns` adds up to its number times its mean: where its latency went.
 `shootdown_ns` runs from the generation's increment to the last answer seen, over the flushes that
 reached another processor.
+
+The oracle's counts are those of the whole run, its warm-up included.  Over replications they are
+sums and the findings those of all runs, since a promise that is broken once is broken; all other
+numbers are means.
 """
 
 from typing import NotRequired, TypedDict
 
-from coalsim.observe.document import Latency, Nanoseconds
-from coalsim.observe.memory_document import Count
+from coalsim.observe.quantities import Count, Latency, Nanoseconds
 
 
 class OperationEntry(TypedDict):
@@ -29,6 +32,7 @@ class FindingEntry(TypedDict):
     frame: int
     write: bool
     text: str  # all of it in words
+    run: NotRequired[int]  # in a document of means: which run, from 1
 
 
 class OracleEntry(TypedDict):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from coalsim.guarded import clean
 from coalsim.observe import numbers
 from coalsim.observe.document import ResultDocument
-from coalsim.observe.memory_document import Count
+from coalsim.observe.quantities import Count
 from coalsim.observe.tables import PLAIN, Column, Style, Table, columns, render
 from coalsim.units import NS, US
 

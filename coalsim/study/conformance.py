@@ -135,7 +135,7 @@ def check_policy(
 
 def run_trial(policy: type[Shootdown], cpus: int, kernel: str, seed: int, profile: str) -> Trial:
     """One run of one policy."""
-    system = _system(policy, cpus, kernel, seed, profile)
+    system = system_for(policy, cpus, kernel, seed, profile)
     vm = system.vm
     program = Program(
         vm, [CpuId(cpu) for cpu in range(cpus)], seed, steps=max(LEAST_STEPS, TASKS_STEPS // cpus)
@@ -166,7 +166,7 @@ def run_trial(policy: type[Shootdown], cpus: int, kernel: str, seed: int, profil
     )
 
 
-def _system(policy: type[Shootdown], cpus: int, kernel: str, seed: int, profile: str) -> System:
+def system_for(policy: type[Shootdown], cpus: int, kernel: str, seed: int, profile: str) -> System:
     """A machine of two sockets, with ticks so frequent that the program sees many."""
     sockets = 2 if cpus % 2 == 0 else 1
     machine = machine_from_synthetic(f"pack:{sockets} numa:1 core:{cpus // sockets} pu:1")

@@ -75,7 +75,11 @@ class Program:
 
     def life(self, common: Common, name: str, steps: int = 0) -> Callable[[Task], Op[None]]:
         """The program of one task."""
-        return lambda task: Life(self, common, task, name).run(steps or self.steps)
+
+        def body(task: Task) -> Op[None]:
+            yield from Life(self, common, task, name).run(steps or self.steps)
+
+        return body
 
 
 class Life:

@@ -5,8 +5,9 @@ from typing import cast
 from coalsim.boot import System
 from coalsim.cpus.oracle import Oracle
 from coalsim.mm.virt.system import VirtualMemory
-from coalsim.observe.document import Latency, latency_entry, nanoseconds
+from coalsim.observe.document import latency_entry, nanoseconds
 from coalsim.observe.histogram import Histogram
+from coalsim.observe.quantities import Latency
 from coalsim.observe.vm_document import (
     FindingEntry,
     OperationEntry,

@@ -88,6 +88,7 @@ class Task:
         self._costs = kernel.costs
         self._operations = kernel.operations
         self._fault_kind = kernel.operations.kind("fault")
+        self._user_end = kernel.geometry.user_pages << PAGE_SHIFT
         self._asleep = False
         self._woken = False
 
@@ -174,7 +175,7 @@ class Task:
 
     def touch(self, address: int, *, write: bool = True, site: str = USER) -> Op[None]:
         """One access: through the TLB, a walk, and a fault if need be."""
-        if address < 0 or not self._is_user(address, 1):
+        if not 0 <= address < self._user_end:
             yield from self._die(f"{BAD_POINTER}, at {address:#x}")
         verdict = yield from self._make_usable(Vpn(address >> PAGE_SHIFT), write, site)
         if verdict:

@@ -62,11 +62,22 @@ def one_flush(
     *,
     cpus: int = 4,
     pages: int = 3,
+    earlier: int = 0,
     touch_by: Callable[[int], bool] = lambda _: True,
     doing: Doing = compute,
     changes: dict[str, str] | None = None,
 ) -> Flushed:
-    """Discard pages that the tasks for which `touch_by` is true have in their TLBs."""
+    """Discard pages that the tasks for which `touch_by` is true have in their TLBs.
+
+    Args:
+        policy: by which they are flushed.
+        cpus: how many processors, on two nodes.
+        pages: how many pages.
+        earlier: so many calls discard a page each right before.
+        touch_by: which processors use the pages.
+        doing: what the other tasks do afterwards.
+        changes: of the kernel's switches.
+    """
     system = _system(policy, cpus, changes or {})
     vm, flag = system.vm, SpinFlag()
     process, frames = vm.new_process("one"), vm.kernel.frames
@@ -76,18 +87,20 @@ def one_flush(
     freed: list[int] = []
 
     def touch(task: Task) -> Op[None]:
-        for page in range(pages):
+        for page in range(pages + earlier):
             yield from task.touch(places[0] + page * PAGE_SIZE)
 
     def first(task: Task) -> Op[None]:
         cpu = task.cpu
-        places.append((yield from task.mmap((pages + KEPT_PAGES) * PAGE_SIZE)))
-        yield from task.touch(places[0] + pages * PAGE_SIZE)
+        places.append((yield from task.mmap((pages + earlier + KEPT_PAGES) * PAGE_SIZE)))
+        yield from task.touch(places[0] + (pages + earlier) * PAGE_SIZE)
         if touch_by(0):
             yield from touch(task)
         yield from flag.set(cpu)
         yield from cpu.sync()
         yield from cpu.wait_until(LATER, "user")
+        for page in range(pages, pages + earlier):
+            yield from task.madvise_dontneed(places[0] + page * PAGE_SIZE, PAGE_SIZE)
         yield from cpu.sync()
         began, before, taken = cpu.clock, _read(vm.flush_counts), frames.taken
         yield from task.madvise_dontneed(places[0], pages * PAGE_SIZE)

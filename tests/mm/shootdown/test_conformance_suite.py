@@ -12,6 +12,7 @@ from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.registry import SHOOTDOWNS
 from coalsim.study.conformance import check_policy
 
+
 @pytest.mark.parametrize("name", SHOOTDOWNS)
 def test_no_policy_breaks_its_promise(name: str) -> None:
     """On small machines, under all kinds of kernels."""
