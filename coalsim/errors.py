@@ -128,3 +128,10 @@ class KernelPanic(KernelBug):
     Args:
         report: registers, fault address, error bits, last operations.
     """
+
+
+class BrokenPromise(KernelBug):
+    """The shootdown policy let a processor use a translation after it had reported its end.
+
+    Raised when the results are written: they hold the oracle's findings.
+    """

@@ -4,7 +4,8 @@
     DIR/result.json   the result document, from which every table can be made again
     DIR/summary.txt   what was printed
 
-Nothing is written outside the folder that `--out` names.
+Nothing is written outside the folder that `--out` names.  All of it is there before a run
+whose oracle found broken promises ends as one whose kernel broke.
 """
 
 import errno
@@ -21,6 +22,7 @@ from coalsim.errors import InputError, Problem
 from coalsim.observe.document import ResultDocument, dump
 from coalsim.observe.summary import summary
 from coalsim.observe.tables import Style
+from coalsim.study.vm_outcome import check_promises
 from coalsim.topology.presets import preset_names
 
 _PATHS = (
@@ -38,6 +40,7 @@ def deliver(common: CommonOptions, result: ResultDocument) -> None:
 
     Raises:
         InputError: the folder cannot be made or written.
+        BrokenPromise: the oracle found that the kernel is wrong; everything is printed and written.
     """
     if common.out is not None:
         write_folder(common.out, result)
@@ -45,6 +48,7 @@ def deliver(common: CommonOptions, result: ResultDocument) -> None:
         click.echo(dump(result), nl=False)
     else:
         click.echo(summary(result, Style.of(sys.stdout)))
+    check_promises(result)
 
 
 def prepare(common: CommonOptions) -> None:

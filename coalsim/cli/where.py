@@ -1,15 +1,21 @@
-"""`coalsim where`: where the time of a stored result went, by cause."""
+"""`coalsim where`: where the time of a stored result went, by cause: of its CPUs, or of one operation."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from coalsim.observe.document import ResultDocument
+    from coalsim.observe.vm_document import OperationEntry
 
 EXAMPLES = """\b
 Examples:
   coalsim where out/
   coalsim where out/ --per-cpu
+  coalsim where out/ --op munmap
   coalsim where out/ --folded out.folded
-  coalsim where out/ --folded - | flamegraph.pl > where.svg
+  coalsim where out/ --op munmap --folded - | flamegraph.pl > munmap.svg
 """
 
 
@@ -17,39 +23,81 @@ Examples:
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option("--per-cpu", is_flag=True, help="One row for each CPU instead of each node.")
 @click.option(
+    "--op", metavar="NAME", help="The latency of one operation by cause: munmap, fault, mprotect ..."
+)
+@click.option(
     "--folded",
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
     help="Write folded stacks (weights in ns) to FILE, or with - to stdout instead of the tables.",
 )
 @click.option("--run", type=int, metavar="N", help="One replication, counted from 1, instead of the means.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: CPU, cause, picoseconds.")
-def where(result: Path, per_cpu: bool, folded: Path | None, run: int | None, as_json: bool) -> None:
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document: CPU, cause, ps; or of the operation."
+)
+def where(
+    result: Path, per_cpu: bool, op: str | None, folded: Path | None, run: int | None, as_json: bool
+) -> None:
     """Print where the CPUs of RESULT spent their time: a result folder or its result.json.
 
     A cause's group is what stands before its first colon.  The last line says whether
-    each CPU's times add up to the simulated time.
+    each CPU's times add up to the simulated time, or an operation's causes to its latency.
     """
     import sys
 
     from coalsim.cli.resultfile import load_result
     from coalsim.observe.document import dump, excerpt
+    from coalsim.observe.operations import folded_operation, operation_text
     from coalsim.observe.tables import Style
-    from coalsim.observe.where import folded as folded_stacks
+    from coalsim.observe.where import folded as folded_cpus
     from coalsim.observe.where import where_text
 
+    if op is not None and per_cpu:
+        raise click.UsageError("--op and --per-cpu: an operation is shown over all CPUs; leave one out")
     document = load_result(result, run)
     style = Style.of(sys.stdout)
-    stacks = "" if folded is None else folded_stacks(document)
-    if as_json:
-        text = dump(excerpt(document, time=document["time"]))
-    elif folded == Path("-"):
-        text = stacks
+    if op is None:
+        part: dict[str, object] = {"time": document["time"]}
+        text, stacks = where_text(document, style, per_cpu), folded_cpus(document)
     else:
-        text = where_text(document, style, per_cpu)
+        entry = _operation(result, document, op)
+        part = {"operations": {op: entry}}
+        text, stacks = operation_text(op, entry, style), folded_operation(op, entry)
     if folded is not None and folded != Path("-"):
         _write(folded, stacks)
+    if as_json:
+        text = dump(excerpt(document, **part))
+    elif folded == Path("-"):
+        text = stacks
     click.echo(style.fit(text), nl=False)
+
+
+def _operation(result: Path, document: "ResultDocument", name: str) -> "OperationEntry":
+    """The operation of that name.
+
+    Raises:
+        InputError: the result has none; the names that it has are listed.
+    """
+    from difflib import get_close_matches
+
+    from coalsim.errors import InputError, Problem
+    from coalsim.guarded import clean
+
+    found = document.get("operations", {})
+    if name in found:
+        return found[name]
+    if found:
+        near = get_close_matches(name, found, n=1)
+        remedy = (
+            (f"did you mean {clean(near[0])}? " if near else "") + "it has " + clean(", ".join(sorted(found)))
+        )
+        message = "no such operation in the result"
+    else:
+        message = "the result has no operations"
+        remedy = "run a study whose tasks have address spaces, such as munmap_shared"
+    raise InputError(
+        [Problem(where=clean(str(result)), key="--op", value=clean(name), message=message, remedy=remedy)]
+    )
 
 
 def _write(file: Path, text: str) -> None:

@@ -125,13 +125,8 @@ class Oracle:
         assert died is not None
         if (died.time, died.cpu) >= (time, cpu) or not (translation.lost_frame or write):
             return
-        promised, reused = translation.promised, translation.reused
-        if reused is not None and (reused.time, reused.cpu) < (time, cpu):
-            kind = "reuse"
-        elif promised is not None and (promised.time, promised.cpu) < (time, cpu):
-            kind, reused = "promise", None
-        else:
-            kind, promised, reused = "stale", None, None
+        promised, reused = _before(translation.promised, time, cpu), _before(translation.reused, time, cpu)
+        kind = "reuse" if reused is not None else "promise" if promised is not None else "stale"
         if kind == "stale":
             self.stale += 1
             self.worst_stale = max(self.worst_stale, time - died.time)
@@ -150,7 +145,7 @@ class Oracle:
                 died=died,
                 promised=promised,
                 reused=reused,
-                pending="" if kind == "promise" else translation.pending,
+                pending="" if promised is not None else translation.pending,
             )
         )
         if len(self._findings) > 4 * LISTED:
@@ -185,7 +180,6 @@ class Oracle:
         for translation in translations:
             if translation.promised is None:
                 translation.promised = moment
-                translation.pending = ""
 
     def given_out(self, pfn: Pfn, moment: Moment) -> None:
         """A frame has a new owner."""
@@ -215,6 +209,11 @@ class Oracle:
         self._graves = kept
         self._buried = sum(len(dead) for dead in kept.values())
         self._sweep_at = max(SWEEP_AT, 2 * self._buried)
+
+
+def _before(moment: Moment | None, time: Time, cpu: CpuId) -> Moment | None:
+    """The moment, if it came before; what came later may be known or not, by the mode of the engine."""
+    return moment if moment is not None and (moment.time, moment.cpu) < (time, cpu) else None
 
 
 def _ns(time: Time) -> str:

@@ -133,6 +133,11 @@ class RwSemaphore(SleepingLock):
         return group
 
     @property
+    def is_passing_on(self) -> bool:
+        """Its next owner, or a reader that was let in while it slept, is on the way."""
+        return super().is_passing_on or self._admitted > len(self._reading)
+
+    @property
     def _read_stat(self) -> LockStat:
         stat = self.lock_class.read_stat
         assert stat is not None, "the class of an rwsem is made by RwSemaphore.make_class"

@@ -1,7 +1,7 @@
 """What `coalsim run` and `coalsim replay` print at the end: the whole answer on one screen.
 
-From top to bottom: what was simulated, how fast it was, what the trace held, what the
-locks cost, what the allocators did, where the time went.  Parts that a run does not
+From top to bottom: what was simulated, how fast it was, what the trace held, what virtual
+memory did, what the locks cost, what the allocators did, where the time went.  Parts that a run does not
 have are left out.  Everything comes from the result document, and nothing that depends
 on the host (its speed, its clock) is in it, so two runs with one seed print the same.
 """
@@ -17,6 +17,7 @@ from coalsim.observe.memory_document import Memory
 from coalsim.observe.proc import buddyinfo
 from coalsim.observe.quantities import Count, Latency
 from coalsim.observe.tables import PLAIN, Style, Table, columns, render
+from coalsim.observe.vm_summary import vm_summary
 from coalsim.observe.where import cause_table, group_table, node_groups
 from coalsim.units import NS, format_size
 
@@ -34,6 +35,7 @@ def summary(document: ResultDocument, style: Style = PLAIN) -> str:
         parts.append(render(_interval_table(document["intervals"]), style))
     if "trace" in document:
         parts.append("\n".join(_trace(document["trace"])) + "\n")
+    parts += vm_summary(document, style)
     if any(lock["acquisitions"] for lock in document["locks"]):
         parts.append(render(lock_table(document["locks"], document["time"], LOCKS_SHOWN), style))
     if "memory" in document:

@@ -42,7 +42,7 @@ def added(times: Mapping[str, Causes], cpus: Sequence[str]) -> dict[str, Count]:
     for cpu in cpus:
         for cause, time in times[cpu].items():
             total[cause] = total.get(cause, 0) + time
-    return _largest_first(total)
+    return largest_first(total)
 
 
 def grouped(causes: Causes) -> dict[str, Count]:
@@ -50,10 +50,11 @@ def grouped(causes: Causes) -> dict[str, Count]:
     total: dict[str, Count] = {}
     for cause, time in causes.items():
         total[group_of(cause)] = total.get(group_of(cause), 0) + time
-    return _largest_first(total)
+    return largest_first(total)
 
 
-def _largest_first(times: Causes) -> dict[str, Count]:
+def largest_first(times: Causes) -> dict[str, Count]:
+    """The same times in the order in which tables show them."""
     return dict(sorted(times.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -188,15 +189,19 @@ def where_text(document: ResultDocument, style: Style = PLAIN, per_cpu: bool = F
 
 
 def folded(document: ResultDocument) -> str:
-    """Folded stacks, ``cpu0;lock;lock:zone:wait 1234``, in whole ns; causes below half a ns are left out."""
+    """Folded stacks, ``cpu0;lock;zone;wait 1234``, in whole ns; causes below half a ns are left out."""
     lines = []
     for cpu in in_order(document["time"]):
         for cause, time in sorted(document["time"][cpu].items()):
             weight = round(time / NS) if isinstance(time, float) else (time + NS // 2) // NS
             if weight:
-                group = f"{_frame(group_of(cause))};" if group_of(cause) != cause else ""
-                lines.append(f"cpu{cpu};{group}{_frame(cause)} {weight}\n")
+                lines.append(f"{stack(f'cpu{cpu}', cause)} {weight}\n")
     return "".join(lines)
+
+
+def stack(root: str, cause: str) -> str:
+    """A cause below what it is a part of, with a frame for each of its words between colons."""
+    return ";".join((_frame(root), *(_frame(part) for part in cause.split(":") if part)))
 
 
 def _frame(name: str) -> str:

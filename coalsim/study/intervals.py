@@ -15,6 +15,7 @@ from fractions import Fraction
 from math import cos, inf, pi, sin, sqrt, tan
 
 from coalsim.observe.document import IntervalEntry, ResultDocument
+from coalsim.observe.quantities import Latency
 
 _NEGLIGIBLE = 1e-18  # a term of the sum that no longer changes a float between 0 and 1
 
@@ -88,16 +89,30 @@ def _of_fractions(values: Sequence[Fraction], confidence: float) -> Interval:
 
 
 def document_intervals(runs: Sequence[ResultDocument], confidence: float = 0.95) -> dict[str, IntervalEntry]:
-    """Intervals of speed and latency over replications, by dotted key, for a document's `intervals`."""
+    """Intervals of speed and latency over replications, by dotted key, for a document's `intervals`.
+
+    Each is over the runs' own means; a run that has no such latency is left out.
+    """
     values = {"throughput.ops_per_s": [run["throughput"]["ops_per_s"] for run in runs]}
-    latencies = [run["latency_ns"] for run in runs if "latency_ns" in run]
-    values["latency_ns.mean"] = [latency["mean"] for latency in latencies]
-    values["latency_ns.p50"] = [latency["p50"] for latency in latencies]
-    values["latency_ns.p99"] = [latency["p99"] for latency in latencies]
+    values |= _of_latencies("latency_ns", [run["latency_ns"] for run in runs if "latency_ns" in run])
     for phase in dict.fromkeys(name for run in runs for name in run.get("phases", {})):
         held = [run["phases"][phase]["latency_ns"]["mean"] for run in runs if phase in run.get("phases", {})]
         values[f"phases.{phase}.latency_ns.mean"] = held
+    values |= _of_latencies("shootdown_ns", [run["shootdown_ns"] for run in runs if "shootdown_ns" in run])
+    done = [run.get("operations", {}) for run in runs]
+    for name in dict.fromkeys(name for operations in done for name in operations):
+        held = [operations[name]["latency_ns"]["mean"] for operations in done if name in operations]
+        values[f"operations.{name}.latency_ns.mean"] = held
     return {key: _entry(interval(found, confidence)) for key, found in values.items() if found}
+
+
+def _of_latencies(key: str, latencies: Sequence[Latency]) -> dict[str, list[int | float]]:
+    """The columns of a latency that get intervals."""
+    return {
+        f"{key}.mean": [latency["mean"] for latency in latencies],
+        f"{key}.p50": [latency["p50"] for latency in latencies],
+        f"{key}.p99": [latency["p99"] for latency in latencies],
+    }
 
 
 def _entry(found: Interval) -> IntervalEntry:

@@ -6,6 +6,8 @@ it.  Both may say:
     study, settings   what to run, and the settings that hold for every point
     axis_key          the setting that gets the point's x
     figure            which number of the result document is the prediction: "latency_ns.mean"
+    operation         or: the mean of a kernel operation, as far as it went into the causes in `only`,
+    only, without     or into all but those in `without`
     convert           "cycles": from ns into cycles of the machine that was simulated
     factor            a number to multiply it with, such as two writes per operation
     beyond            predict what a point adds to the prediction at this x
@@ -42,7 +44,10 @@ TOP_KEYS = frozenset(
 )
 SERIES_KEYS = frozenset(("name", "unit", "status", "source", "machine", "points", "prediction"))
 PREDICTION_KEYS = frozenset(
-    ("study", "settings", "axis_key", "figure", "convert", "factor", "beyond", "calibrated", "unmodelled")
+    (
+        *("study", "settings", "axis_key", "figure", "operation", "only", "without", "convert", "factor"),
+        *("beyond", "calibrated", "unmodelled", "rules"),
+    )
 )
 CONVERSIONS = ("", "cycles")
 
@@ -55,6 +60,9 @@ class Prediction:
     settings: tuple[tuple[str, object], ...]
     axis_key: str
     figure: str
+    operation: str
+    only: tuple[str, ...]
+    without: tuple[str, ...]
     convert: str
     factor: float
     beyond: int | None
@@ -67,20 +75,27 @@ class Prediction:
         Raises:
             ConfigError: the run has no such figure, as when settings took away what it counts.
         """
-        found: object = result
-        for part in self.figure.split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
+        found = self._part(result) if self.operation else _at(result, self.figure)
         if not isinstance(found, int | float):
             raise ConfigError(
                 [
                     Problem(
-                        key=self.figure,
+                        key=f"operations.{self.operation}" if self.operation else self.figure,
                         message=f"this run of {self.study} has no such figure",
                         remedy="leave out settings that take it away, or choose other points",
                     )
                 ]
             )
         return found * self.factor * (clock_ghz if self.convert == "cycles" else 1)
+
+    def _part(self, result: Mapping[str, object]) -> float | None:
+        """What the mean of the operation holds of the causes that count, in ns."""
+        causes = _at(result, f"operations.{self.operation}.by_cause_ns")
+        count = _at(result, f"operations.{self.operation}.latency_ns.count")
+        if not isinstance(causes, Mapping) or not isinstance(count, int | float) or not count:
+            return None
+        counted = self.only or [cause for cause in causes if cause not in self.without]
+        return float(sum(causes.get(cause, 0) for cause in counted) / count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +140,7 @@ def _case(table: Mapping[str, object], raw: Mapping[str, object], common: Mappin
 
 
 def _prediction(said: Mapping[str, object], common: Mapping[str, object]) -> Prediction:
-    assert said.keys() <= PREDICTION_KEYS | {"rules"}, f"unknown key among {', '.join(said)}"
+    assert said.keys() <= PREDICTION_KEYS, f"unknown key among {', '.join(said)}"
     settings = {**_table(common, "settings"), **_table(said, "settings")}
     convert = str(said.get("convert", ""))
     assert convert in CONVERSIONS, f"{convert} is no conversion"
@@ -136,6 +151,9 @@ def _prediction(said: Mapping[str, object], common: Mapping[str, object]) -> Pre
         settings=tuple(settings.items()),
         axis_key=str(said.get("axis_key", "")),
         figure=str(said.get("figure", "")),
+        operation=str(said.get("operation", "")),
+        only=tuple(cast("list[str]", said.get("only", []))),
+        without=tuple(cast("list[str]", said.get("without", []))),
         convert=convert,
         factor=float(cast(float, said.get("factor", 1.0))),
         beyond=beyond,
@@ -150,3 +168,11 @@ def _table(raw: Mapping[str, object], key: str) -> Mapping[str, object]:
 
 def _rules(raw: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(cast("list[str]", raw.get("rules", [])))
+
+
+def _at(result: Mapping[str, object], path: str) -> object:
+    """What stands in a document at a dotted path; None if nothing does."""
+    found: object = result
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found

@@ -37,6 +37,9 @@ from coalsim.topology.presets import load_machine
 from coalsim.units import Time, format_time
 from coalsim.workloads.base import Workload
 
+SIGNALS_TOLD = 5
+"""Tasks that a signal ended, each named in a warning of its own; the others are counted."""
+
 Watch = Callable[[System, int], None]
 """Told when a replication (from 0) is about to run, for progress reports."""
 
@@ -241,6 +244,11 @@ def _warnings(system: System, result: ResultDocument) -> Iterator[str]:
         yield f"{failed} allocations failed: no memory was left for them, or none in one piece so large"
     elif not result["throughput"]["ops"]:
         yield "no operation ended in the time that was measured: the run is too short for its load"
+    signals = result["vm"].get("signals", []) if "vm" in result else []
+    for text in signals[:SIGNALS_TOLD]:
+        yield f"a signal ended task {text}"
+    if len(signals) > SIGNALS_TOLD:
+        yield f"signals ended {len(signals) - SIGNALS_TOLD} more tasks"
 
 
 def open_study(

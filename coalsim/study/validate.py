@@ -17,6 +17,7 @@ from coalsim.study.document import show
 from coalsim.study.overrides import Setting
 from coalsim.study.predictions import VALIDATIONS, Case, Prediction, Validation, load_validation
 from coalsim.study.run import open_study, run_study
+from coalsim.study.vm_outcome import check_promises
 
 Progress = Callable[[int, int], None]
 """Told how many points are done, of how many."""
@@ -103,7 +104,9 @@ class _Runs:
     def _carried_out(self, study: str, settings: Sequence[tuple[str, object]]) -> _Run:
         own = [Setting(key=key, value=value, option=f"validation {study}") for key, value in settings]
         plan = open_study(study, (*own, *self._asked))
-        return _Run(result=run_study(plan), clock_ghz=float(plan.config.machine.clock_ghz.value))
+        result = run_study(plan)
+        check_promises(result)  # or numbers of a kernel that is wrong would be compared
+        return _Run(result=result, clock_ghz=float(plan.config.machine.clock_ghz.value))
 
 
 def validate(

@@ -8,8 +8,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from coalsim.study.parameters import Count, ModeParameters, Parameters, SizeText, TeamParameters
-from coalsim.units import MIB, PAGE_SIZE
+from coalsim.engine.laws import Law
+from coalsim.study.parameters import Count, LawText, ModeParameters, Parameters, SizeText, TeamParameters
+from coalsim.units import MIB, PAGE_SIZE, US
 from coalsim.workloads.base import Workload
 from coalsim.workloads.scale.brk1 import Brk1
 from coalsim.workloads.scale.context_switch1 import ContextSwitch1, Partner
@@ -222,12 +223,20 @@ class GcMprotectParameters(TeamParameters):
     """Of a region."""
     regions: Annotated[int, Field(ge=2, le=4096)] = 16
     """Of the heap."""
-    batch: Count = 100
-    """Writes of a mutator between two looks for a safepoint."""
+    think: LawText = Law(kind="const", mean=2 * US)
+    """A mutator's work before each batch of writes."""
+    batch: Count = 10
+    """Writes between two looks for a safepoint."""
 
     def build(self) -> Workload:
         """The load."""
-        return GcMprotect(team=self.threads(), pages=self.pages, regions=self.regions, batch=self.batch)
+        return GcMprotect(
+            team=self.threads(),
+            pages=self.pages,
+            regions=self.regions,
+            think=self.think,
+            batch=self.batch,
+        )
 
 
 class PageTablePlacementParameters(TeamParameters):

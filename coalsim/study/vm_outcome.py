@@ -4,8 +4,11 @@ from typing import cast
 
 from coalsim.boot import System
 from coalsim.cpus.oracle import Oracle
+from coalsim.errors import BrokenPromise
+from coalsim.guarded import clean
+from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.virt.system import VirtualMemory
-from coalsim.observe.document import latency_entry, nanoseconds
+from coalsim.observe.document import ResultDocument, latency_entry, nanoseconds
 from coalsim.observe.histogram import Histogram
 from coalsim.observe.quantities import Latency
 from coalsim.observe.vm_document import (
@@ -66,7 +69,7 @@ def counts(vm: VirtualMemory) -> VirtualMemoryEntry:
     kernel = vm.kernel
     units = kernel.units
     entry: VirtualMemoryEntry = {
-        "policy": kernel.policy.name,
+        "policy": policy_name(type(kernel.policy)),
         "faults": {name: getattr(kernel.counts, name) for name in kernel.counts.FIELDS},
         "shootdowns": {name: getattr(vm.flush_counts, name) for name in vm.flush_counts.FIELDS},
         "tlb": {
@@ -88,6 +91,12 @@ def counts(vm: VirtualMemory) -> VirtualMemoryEntry:
     if signals:
         entry["signals"] = signals
     return entry
+
+
+def policy_name(policy: type[Shootdown]) -> str:
+    """Its own name; a user's class that has only inherited one is called by what it is."""
+    own: object = vars(policy).get("name")
+    return own if isinstance(own, str) and own else policy.__name__
 
 
 def findings(oracle: Oracle) -> OracleEntry:
@@ -112,3 +121,17 @@ def findings(oracle: Oracle) -> OracleEntry:
         "worst_stale_ns": nanoseconds(oracle.worst_stale),
         "findings": found,
     }
+
+
+def check_promises(result: ResultDocument) -> None:
+    """Refuse a result whose oracle found translations in use after their end had been reported.
+
+    Raises:
+        BrokenPromise: there are some.
+    """
+    if "oracle" in result and (broken := result["oracle"]["broken"]):
+        policy = f" of {clean(result['vm']['policy'])}" if "vm" in result else ""
+        raise BrokenPromise(
+            f"{broken:,} broken promises{policy}: translations were used after their end had been reported; "
+            "the oracle's findings say where"
+        )

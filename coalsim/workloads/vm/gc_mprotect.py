@@ -1,7 +1,7 @@
 """gc_mprotect: a garbage collector takes the write right from parts of a heap in use.
 
     collector:  announce a region -> safepoint -> mprotect it, read it, mprotect it back
-    mutators:   write random pages outside the region; look for a safepoint after each batch
+    mutators:   work, write random pages outside the region, look for a safepoint -> ...
 
 A mutator that has passed the safepoint no longer writes the announced region, so no
 write faults; but its CPU may still hold translations with the right to write, which is
@@ -17,6 +17,7 @@ multiprocessors", PLDI 1988.
 from dataclasses import dataclass
 
 from coalsim.engine.clock import Op
+from coalsim.engine.laws import Law
 from coalsim.mm.virt.area import READ, READ_WRITE
 from coalsim.mm.virt.task import Task
 from coalsim.units import PAGE_SHIFT, PAGE_SIZE
@@ -43,12 +44,14 @@ class GcMprotect(TeamLoad):
     Args:
         pages: of a region.
         regions: of the heap, at least two.
-        batch: writes of a mutator between two looks for a safepoint.
+        think: a mutator's work before each batch of writes.
+        batch: writes between two looks for a safepoint.
     """
 
     pages: int = 64
     regions: int = 16
-    batch: int = 100
+    think: Law
+    batch: int = 10
 
     headline = "protect"
 
@@ -89,6 +92,7 @@ class GcMprotect(TeamLoad):
         cpu = task.cpu
         uniform = host.streams.stream("gc_mprotect", cpu.id).random
         meter = host.meter.cpu(cpu.id, "write")
+        think = self.think.sampler(host.streams.stream("gc_mprotect think", cpu.id))
         usable, passed = (self.regions - 1) * self.pages, 0
         yield from heap.safepoint.meet(task)
         while not heap.is_over:
@@ -97,6 +101,8 @@ class GcMprotect(TeamLoad):
             hole = heap.announced * self.pages if heap.announced >= 0 else usable
             drawn = (int(uniform() * usable) for _ in range(self.batch))
             pages = [heap.first + page + (self.pages if page >= hole else 0) for page in drawn]
+            yield from task.compute(think())
+            yield from cpu.look()
             began = cpu.clock
             yield from task.access(pages, write=True)
             yield from cpu.sync()
