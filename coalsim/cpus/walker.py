@@ -176,6 +176,11 @@ class TranslationUnit:
         self.walks = 0
         self.misses = 0
 
+    def reset(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
+        self.walks = self.misses = 0
+        self.tlb.hits_l1 = self.tlb.hits_l2 = self.tlb.misses = 0
+
     # -- use ---------------------------------------------------------------------------
 
     def hit(self, vpn: int, write: bool, site: str, cause: str) -> bool:

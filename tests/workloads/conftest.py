@@ -73,6 +73,7 @@ def run_to_end(
     parameters: Mapping[str, object],
     *,
     machine: str = "coal",
+    machine_changes: Mapping[str, str] | None = None,
     profile: str = "linux-6.18",
     switches: Mapping[str, str] | None = None,
     mode: Mapping[str, bool] | None = None,
@@ -81,7 +82,7 @@ def run_to_end(
     chosen = load_profile(profile).with_overrides(switches or {})
     system = System(
         SystemConfig(
-            machine=load_machine(machine),
+            machine=load_machine(machine).with_overrides(machine_changes or {}),
             profile=chosen,
             lock=QueuedSpinLock,
             shootdown=SHOOTDOWNS[chosen.switches.shootdown],

@@ -54,6 +54,10 @@ class Switching:
         self.switches = 0
         self.flushes = 0
 
+    def reset(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
+        self.switches = self.flushes = 0
+
     def switch_to(self, cpu: Cpu, thread: Thread) -> Op[None]:
         """Load the thread's space."""
         loaded, space = self._system.loaded[cpu.id], thread.space

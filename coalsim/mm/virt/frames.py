@@ -40,7 +40,6 @@ class UserFrames:
         costs: of the kernel.
         lru: the lists that reclaim looks at.
         pipes: memory bandwidth, by node.
-        links: bandwidth between sockets, by (from, to) socket, and the socket of a node.
         warm_frames: how many frames a processor's cache keeps.
         oracle: who is told of new owners.
         num_cpus: of the machine.

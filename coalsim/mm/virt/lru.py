@@ -51,6 +51,10 @@ class LruLists:
         self.moves = 0
         self.deletions = 0
 
+    def reset(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
+        self.moves = self.deletions = 0
+
     @property
     def is_on(self) -> bool:
         """Whether there are lists at all."""

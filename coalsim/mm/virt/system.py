@@ -122,8 +122,14 @@ class VirtualMemory:
 
     def reset_counters(self) -> None:
         """Forget what was counted, at the end of the warm-up."""
-        self.kernel.counts.reset()
-        self.kernel.operations.reset()
+        kernel = self.kernel
+        kernel.counts.reset()
+        kernel.operations.reset()
+        kernel.switching.reset()
+        kernel.lines.dram_reads = 0
+        kernel.frames.lru.reset()
+        for unit in kernel.units:
+            unit.reset()
         self.flush_counts.reset()
         self.shootdown_latencies.clear()
 

@@ -1,9 +1,9 @@
 """A task: one thread of a process, and what its program can do.
 
     mmap munmap mprotect madvise_dontneed mremap brk     change the address space
-    touch touch_now access sequential random              use memory, one access or many
+    touch touch_now touch_pages sequential touch_random              use memory, one access or many
     store load copy_to_user copy_from_user                its contents
-    compute fork spawn exit sleep_until_woken wake spin   run, multiply, wait
+    compute fork spawn leave sleep_until_woken wake spin   run, multiply, wait
 
 Addresses and lengths are bytes.  Verbs wait and are used with `yield from`; each that
 enters the kernel is one operation with its latency by cause.  A bad access delivers a
@@ -211,7 +211,7 @@ class Task:
                 return verdict
             yield from cpu.preempt_point()
 
-    def access(
+    def touch_pages(
         self, pages: Sequence[int], *, write: bool = False, repeat: int = 1, site: str = USER
     ) -> Op[None]:
         """Accesses to pages, in this order, as often as said; in bulk where they hit.
@@ -244,15 +244,15 @@ class Task:
     ) -> Op[None]:
         """One access every `stride` bytes."""
         pages = [at >> PAGE_SHIFT for at in range(address, address + length, stride)]
-        yield from self.access(pages, write=write, site=site)
+        yield from self.touch_pages(pages, write=write, site=site)
 
-    def random(
+    def touch_random(
         self, address: int, length: int, count: int, stream: Random, *, write: bool = False, site: str = USER
     ) -> Op[None]:
         """So many accesses to pages drawn from a range."""
         first, pages = address >> PAGE_SHIFT, length >> PAGE_SHIFT
         uniform = stream.random
-        yield from self.access([first + int(uniform() * pages) for _ in range(count)], write=write, site=site)
+        yield from self.touch_pages([first + int(uniform() * pages) for _ in range(count)], write=write, site=site)
 
     # -- contents -------------------------------------------------------------------------------
 
@@ -339,7 +339,7 @@ class Task:
             + ("permissions violation" if error & 1 else "not-present page"),
             f"CPU: {cpu.id} PID: {self.process.pid} Comm: {self.name} at {cpu.clock / 1000:.3f} ns",
             f"CR2: {address:#018x} CR3: {self._space.tree_of(cpu).root << PAGE_SHIFT:#018x} "
-            f"ASID: {loaded.asid} entry: {entry:#x} ({describe(entry) or 'none'})",
+            f"ASID: {loaded.asid} entry: {entry:#x} ({describe(entry)})",
             "last operations of this CPU:",
             *(f"  {line}" for line in recent),
             "Kernel panic - not syncing: Fatal exception",
@@ -383,7 +383,7 @@ class Task:
         self.cpu.charge(self._costs.wake_up, SYSCALL)
         return task
 
-    def exit(self) -> Op[None]:
+    def leave(self) -> Op[None]:
         """End this task here."""
         yield from ()
         raise TaskKilled("exit")

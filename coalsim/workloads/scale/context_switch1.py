@@ -66,14 +66,14 @@ class ContextSwitch1(TeamLoad):
             began = cpu.clock
 
     def _partner(self, task: Task, place: CpuId) -> Op[Task | None]:
-        def echo(partner: Task) -> Op[None]:
+        def answer(partner: Task) -> Op[None]:
             for _ in self.team.turns():
                 yield from _read(partner)
                 yield from _write(partner, task)
 
         if self.team.mode == "threads":
-            return (yield from task.spawn(place, "partner", echo))
-        child = yield from task.fork("partner", echo, place)
+            return (yield from task.spawn(place, "partner", answer))
+        child = yield from task.fork("partner", answer, place)
         return child.tasks[0] if child is not None else None
 
 

@@ -60,7 +60,7 @@ class FlushRange(TeamLoad):
             call.failed += 1
             return
         others = [(other >> PAGE_SHIFT) + number for number in range(self.others)]
-        yield from task.access(others, write=True)
+        yield from task.touch_pages(others, write=True)
         yield from task.sequential(area, length, write=True)
         for _ in self.team.turns():
             yield from cpu.look()
@@ -71,7 +71,7 @@ class FlushRange(TeamLoad):
             yield from self._give_back(task, area)
             yield from cpu.look()
             began = cpu.clock
-            yield from task.access(others)
+            yield from task.touch_pages(others)
             yield from cpu.look()
             refill.done(cpu.clock - began)
             began = cpu.clock

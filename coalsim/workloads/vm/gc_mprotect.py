@@ -104,7 +104,7 @@ class GcMprotect(TeamLoad):
             yield from task.compute(think())
             yield from cpu.look()
             began = cpu.clock
-            yield from task.access(pages, write=True)
+            yield from task.touch_pages(pages, write=True)
             yield from cpu.sync()
             meter.done(cpu.clock - began)
             if passed < heap.requests:

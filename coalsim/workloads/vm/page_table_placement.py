@@ -70,7 +70,7 @@ class PageTablePlacement(TeamLoad):
         area = yield from task.mmap(span * PAGE_SIZE)
         if area >= 0:
             pages += range(area >> PAGE_SHIFT, (area >> PAGE_SHIFT) + span, self.stride)
-            yield from task.access(pages, write=True)
+            yield from task.touch_pages(pages, write=True)
         yield from loaded.meet(task)
 
     def _read(
@@ -83,7 +83,7 @@ class PageTablePlacement(TeamLoad):
             return
         began = cpu.clock
         for _ in self.team.turns():
-            yield from task.access([pages[int(uniform() * count)] for _ in range(batch)])
+            yield from task.touch_pages([pages[int(uniform() * count)] for _ in range(batch)])
             yield from cpu.look()
             meter.done((cpu.clock - began) // batch)
             began = cpu.clock

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from coalsim.errors import ConfigError
+from coalsim.study.loads import WORKLOADS
 
 Runner = Callable[..., Any]
 
@@ -28,10 +29,8 @@ def test_page_fault1_counts_each_write_and_each_is_one_fault(run_load: Runner, m
     assert len(ran.system.vm.processes) == (1 if mode == "threads" else 3)
 
 
-def test_page_fault1_maps_as_much_as_the_testcase_unless_told(run_load: Runner) -> None:
+def test_page_fault1_maps_as_much_as_the_testcase_unless_told() -> None:
     """128 MiB, which no test waits for: the parameter's default says it."""
-    from coalsim.study.loads import WORKLOADS
-
     for kind in ("page_fault1", "mmap1", "malloc1"):
         assert WORKLOADS[kind].model_fields["mib"].default == 128
 

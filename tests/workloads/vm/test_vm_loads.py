@@ -159,14 +159,14 @@ def test_areas_of_their_own_fault_faster_with_a_lock_per_area(run_load: Runner) 
     rate = {
         (lock, areas): run_load(
             "pft",
-            {"cpus": 8, "mib": 8, "areas": areas},
+            {"cpus": 32, "mib": 8, "areas": areas},
             machine="icx2",
             switches={"mmap_lock": lock, "lru_lock": "off"},
         ).document["pft"]["faults_per_s"]
         for lock in ("rwsem", "per_vma")
         for areas in ("shared", "own")
     }
-    assert rate["per_vma", "own"] > 1.1 * rate["per_vma", "shared"]
+    assert rate["per_vma", "own"] > 1.3 * rate["per_vma", "shared"]
     assert rate["rwsem", "own"] == pytest.approx(rate["rwsem", "shared"], rel=0.1)
 
 
@@ -252,22 +252,19 @@ def test_a_node_that_is_not_there_is_refused(run_load: Runner) -> None:
 @pytest.mark.parametrize(
     ("kind", "parameters"),
     [
-        ("munmap_shared", {"pages": 1 << 18, "rounds": 1}),
-        ("pft", {"mib": 5000}),
-        ("gc_mprotect", {"pages": 1 << 17, "regions": 9, "rounds": 1}),
-        ("radixvm_global", {"pages": 1 << 18, "cpus": 4, "rounds": 1}),
-        ("page_table_placement", {"working_set": "5GiB", "rounds": 1}),
+        ("munmap_shared", {"pages": 40_000, "rounds": 1}),
+        ("pft", {"mib": 150}),
+        ("gc_mprotect", {"pages": 4000, "regions": 10, "rounds": 1}),
+        ("radixvm_global", {"pages": 10_000, "cpus": 4, "rounds": 1}),
+        ("page_table_placement", {"working_set": "129MiB", "rounds": 1}),
     ],
 )
 def test_more_pages_than_memory_are_refused(
     run_load: Runner, kind: str, parameters: dict[str, object]
 ) -> None:
     """Tasks that were killed would be missed by those that wait for them."""
-    machine = "coal" if kind != "munmap_shared" else "ivb-laptop"
-    if kind in ("munmap_shared", "radixvm_global"):
-        pytest.skip("the largest count of pages fits into every machine that has so few CPUs")
-    with pytest.raises(ConfigError, match="of pages are more than machine .* use less, or a larger machine"):
-        run_load(kind, parameters, machine=machine)
+    with pytest.raises(ConfigError, match=r"of pages are more than machine .* use less, or a larger machine"):
+        run_load(kind, parameters, machine_changes={"memory": "64MiB"})  # of each of two nodes
 
 
 # -- the same in all modes
