@@ -19,6 +19,9 @@ $(READY): pyproject.toml
 demo: setup
 	@$(BIN)/coalsim replay tests/data/compile_excerpt.perf.txt.gz
 	@$(BIN)/coalsim replay tests/data/compile_excerpt.perf.txt.gz --machine clx2 --clone 32
+	@rm -rf out/demo && $(BIN)/coalsim run munmap_shared --set workload.cpus=16 --out out/demo --json -q > /dev/null
+	@echo; echo "What one munmap waits for when 15 other CPUs have touched its page (8 x 15 Ivy Bridge-EX):"
+	@$(BIN)/coalsim where --op munmap out/demo
 
 lint: setup
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ their own program; hits need no such care.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import ClassVar
@@ -17,7 +18,7 @@ from typing import ClassVar
 from coalsim.engine.clock import Op
 from coalsim.mm.virt.area import READ, READ_WRITE, Rights
 from coalsim.mm.virt.system import VirtualMemory
-from coalsim.mm.virt.task import Task
+from coalsim.mm.virt.task import Task, TaskKilled
 from coalsim.units import NS, PAGE_SIZE, US, CpuId, Time
 
 KNOWN = 200
@@ -106,14 +107,13 @@ class Life:
         """Something at random, and hits after everything."""
         weights = list(self.OPERATIONS.values())
         operations = list(self.OPERATIONS)
-        try:
+        with suppress(TaskKilled):  # then it is synchronised, too
             for _ in range(steps):
                 operation = self._random.choices(operations, weights)[0]
                 yield from operation(self)
                 yield from self._hits()
-            yield from self._task.cpu.sync()
-        finally:  # also when it is killed, which is synchronised
-            self._program.awake -= 1
+        yield from self._task.cpu.sync()
+        self._program.awake -= 1
         yield from self._wake_all()
 
     # -- using memory ------------------------------------------------------------------------
@@ -221,14 +221,17 @@ class Life:
             return
         program.forks -= 1
         program.awake += 1
-        common = Common([Region(one.address, one.pages, one.writable) for one in self._common.regions])
-        if any(one.users for one in self._common.regions):
-            common.regions = []  # somebody is changing rights, or will have faulted pages in
+        copied = list(self._common.regions)
+        for one in copied:
+            one.users += 1  # nobody changes it meanwhile
+        common = Common([Region(one.address, one.pages, one.writable) for one in copied])
         name = f"{self._name}/{program.forks}"
         life = program.life(common, name, 1 + program.steps // 3)
         child = yield from self._task.fork(name, life, random.choice(program.cpus))
+        yield from self._task.cpu.sync()
+        for one in copied:
+            one.users -= 1
         if child is None:
-            yield from self._task.cpu.sync()
             program.awake -= 1
 
     # -- bad moments ------------------------------------------------------------------------------------

@@ -47,16 +47,21 @@ def fork(parent: AddressSpace, cpu: Cpu) -> Op[AddressSpace | None]:
         full=True,
     )
     request.sharers = 0 if parent.tables.is_tracked else -1
+    is_whole = True
     for area in list(parent.areas):
         for low, high in leaf_ranges(area.first, area.last, kernel.geometry.leaf_bits):
-            if not (yield from _copy_table(parent, child, cpu, low, high, area.shared, request)):
-                kernel.counts.out_of_memory += 1
-                break
+            is_whole = is_whole and (
+                yield from _copy_table(parent, child, cpu, low, high, area.shared, request)
+            )
     if request.vpns:
         yield from kernel.policy.flush(cpu, request)
         yield from cpu.sync()
         request.promise(Moment(cpu.clock, cpu.id, FORK))
     yield from parent.unlock_write(cpu)
+    if not is_whole:
+        kernel.counts.out_of_memory += 1
+        yield from tear_down(child, cpu)
+        return None
     kernel.counts.forks += 1
     return child
 

@@ -13,7 +13,7 @@ from coalsim.mm.shootdown.base import Flush
 from coalsim.mm.virt.area import Area, Rights
 from coalsim.mm.virt.fault import TABLES, Fault
 from coalsim.mm.virt.kernel import TABLE_LINE
-from coalsim.mm.virt.space import FIND, LOWEST, AddressSpace
+from coalsim.mm.virt.space import FIND, AddressSpace
 from coalsim.mm.virt.unmap import GATHER, LINE_OF_PENDING, Unmapping, leaf_ranges
 from coalsim.units import Vpn
 
@@ -24,9 +24,9 @@ NO_ROOM = Vpn(-1)
 def map_area(space: AddressSpace, cpu: Cpu, area: Area, *, fixed: bool) -> Op[Vpn]:
     """Map an area's pages at its address, or wherever there is room; returns the first page or -1."""
     kernel, costs, site = space.kernel, space.kernel.costs, "mmap"
-    pages = area.pages
+    pages, lowest = area.pages, space.lowest
     yield from space.lock_write(
-        cpu, area.first if fixed else LOWEST, area.last if fixed else LOWEST + 1, site
+        cpu, area.first if fixed else lowest, area.last if fixed else lowest + 1, site
     )
     if fixed:
         if not space.areas.is_free(area.first, area.last):
@@ -34,7 +34,7 @@ def map_area(space: AddressSpace, cpu: Cpu, area: Area, *, fixed: bool) -> Op[Vp
         first: Vpn | None = area.first
     else:
         cpu.charge(costs.gap_search, AREAS)
-        first = space.areas.gap(pages, low=LOWEST, high=kernel.geometry.user_pages)
+        first = space.areas.gap(pages, low=lowest, high=kernel.geometry.user_pages)
     if first is None or not space.areas.is_free(first, first + pages):
         yield from space.unlock_write(cpu)
         return NO_ROOM
@@ -146,7 +146,7 @@ def protect(space: AddressSpace, cpu: Cpu, first: int, last: int, rights: Rights
     request.sharers = 0 if space.tables.is_tracked else -1
     for change in changed.changes:
         for low, high in leaf_ranges(change.first, change.last, kernel.geometry.leaf_bits):
-            yield from _protect_table(space, cpu, low, high, rights, request)
+            yield from _protect_table(space, cpu, low, high, change.area, request)
     if request.last > request.first:
         yield from kernel.policy.flush(cpu, request)
         if cpu.clock >= cpu.limit:
@@ -161,7 +161,7 @@ def protect(space: AddressSpace, cpu: Cpu, first: int, last: int, rights: Rights
 
 
 def _protect_table(
-    space: AddressSpace, cpu: Cpu, low: int, high: int, rights: Rights, request: Flush
+    space: AddressSpace, cpu: Cpu, low: int, high: int, area: Area, request: Flush
 ) -> Op[None]:
     """Change the entries of one leaf table, under its lock."""
     kernel, tables, context = space.kernel, space.tables, space.context
@@ -177,7 +177,7 @@ def _protect_table(
     last_line = -1
     tree = space.tree_of(cpu)
     for vpn, entry in list(tables.entries(low, high)):
-        new = _with_rights(space, entry, rights)
+        new = _with_rights(space, entry, area)
         if vpn >> 3 != last_line:
             last_line = vpn >> 3
             lines += kernel.line_cost(cpu, tree, vpn)
@@ -197,12 +197,12 @@ def _protect_table(
     yield from lock.release(cpu)
 
 
-def _with_rights(space: AddressSpace, entry: int, rights: Rights) -> int:
-    """The entry of a page whose area has these rights: a page that is shared stays read-only."""
-    frames = space.kernel.frames
+def _with_rights(space: AddressSpace, entry: int, area: Area) -> int:
+    """The entry of a page as its area has it now: one that is yet to be copied on write stays read-only."""
+    frames, rights = space.kernel.frames, area.rights
     new = entry | USER if rights.read or rights.write else entry & ~USER
     pfn = pfn_of(entry)
-    if rights.write and pfn != frames.zero_frame and not frames.is_shared(pfn):
+    if rights.write and pfn != frames.zero_frame and (area.shared or not frames.is_shared(pfn)):
         return new | WRITABLE
     return new if rights.write and entry & WRITABLE else new & ~WRITABLE
 
@@ -213,7 +213,7 @@ def move(space: AddressSpace, cpu: Cpu, first: int, old_pages: int, new_pages: i
     if new_pages < old_pages:
         yield from unmap(space, cpu, first + new_pages, first + old_pages)
         return Vpn(first)
-    yield from space.lock_write(cpu, first, first + old_pages, "mremap")
+    yield from space.lock_write(cpu, 0, kernel.geometry.user_pages, "mremap")
     cpu.charge(costs.area_find, FIND)
     yield from cpu.sync()
     area = space.areas.find(first)
@@ -227,8 +227,8 @@ def move(space: AddressSpace, cpu: Cpu, first: int, old_pages: int, new_pages: i
         yield from space.unlock_write(cpu)
         return Vpn(first)
     cpu.charge(costs.gap_search, AREAS)
-    to = space.areas.gap(new_pages, low=LOWEST, high=kernel.geometry.user_pages)
-    if to is None:
+    to = space.areas.gap(new_pages, low=space.lowest, high=kernel.geometry.user_pages)
+    if to is None or not (yield from _make_tables(space, cpu, first, first + old_pages, to)):
         yield from space.unlock_write(cpu)
         return NO_ROOM
     moved = space.areas.move(first, first + old_pages, to)
@@ -243,23 +243,36 @@ def move(space: AddressSpace, cpu: Cpu, first: int, old_pages: int, new_pages: i
     return to
 
 
-def _move_entries(space: AddressSpace, cpu: Cpu, first: int, last: int, to: int) -> Op[None]:
-    """Move entries to their new pages; the old ones are flushed before anybody can write the new ones."""
-    kernel, tables, context = space.kernel, space.tables, space.context
+def _make_tables(space: AddressSpace, cpu: Cpu, first: int, last: int, to: int) -> Op[bool]:
+    """Tables at the place that pages move to, before anything moves; False: no memory for them."""
+    kernel, tables = space.kernel, space.tables
     place = tables.place_of(cpu)
     yield from cpu.sync()
-    vpns = [vpn for vpn, _ in tables.entries(first, last)]
-    for vpn in vpns:
+    for vpn, _ in list(tables.entries(first, last)):
         target = Vpn(to + vpn - first)
         missing = tables.missing(place, target)
         if missing:
             nodes = [space.table_node(cpu, where) for where, _ in missing]
             frames = yield from kernel.new_table_frames(cpu, len(missing), "mremap", nodes)
             yield from cpu.sync()
+            if len(frames) < len(missing):
+                kernel.counts.out_of_memory += 1
+                yield from kernel.frames.release(cpu, frames, "mremap", on_lru=False)
+                yield from Unmapping(space, cpu, "mremap").run([(to, to + last - first)], free_tables=True)
+                return False
             spare = iter(frames)
             made, _ = tables.adopt(place, target, lambda _, spare=spare: next(spare))  # type: ignore[misc]
             kernel.counts.tables_made += made
     yield from cpu.sync()
+    return True
+
+
+def _move_entries(space: AddressSpace, cpu: Cpu, first: int, last: int, to: int) -> Op[None]:
+    """Move entries to their new pages; the old ones are flushed before anybody can write the new ones."""
+    kernel, tables, context = space.kernel, space.tables, space.context
+    place = tables.place_of(cpu)
+    yield from cpu.sync()
+    vpns = [vpn for vpn, _ in tables.entries(first, last)]
     request = Flush(context=context, first=Vpn(last), last=Vpn(first), reason="mremap", keeps_frames=True)
     request.sharers = 0 if tables.is_tracked else -1
     moment = Moment(cpu.clock, cpu.id, "mremap")

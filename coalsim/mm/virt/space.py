@@ -16,6 +16,7 @@ from coalsim.cpus.walker import ASID_SHIFT
 from coalsim.engine.clock import Op
 from coalsim.errors import KernelPanic
 from coalsim.locks.base import SpinLock
+from coalsim.mm.paging import layout
 from coalsim.mm.paging.context import Context
 from coalsim.mm.paging.entry import pfn_of
 from coalsim.mm.paging.pagetable import PageTable
@@ -26,14 +27,11 @@ from coalsim.mm.virt.area_tree import AreaTree
 from coalsim.mm.virt.heap import Heap
 from coalsim.mm.virt.kernel import RANK_MMAP, RANK_TABLE, VmKernel
 from coalsim.mm.virt.vma_lock import AreaLock, RangeLock
-from coalsim.units import NodeId, Pfn, Vpn
+from coalsim.units import PAGE_SHIFT, NodeId, Pfn, Vpn
 
 FIND = "area lookup"
 HEAP_SHARE = 16
 """The heap begins this fraction (one in so many) into the user's side."""
-LOWEST = Vpn(0x10)
-"""No mapping below 64 KiB, so that null pointers fault."""
-
 
 @dataclass
 class SpaceCounts:
@@ -56,6 +54,7 @@ class AddressSpace(Loadable):
         self.context = Context(self.number, kernel.oracle)
         geometry, switches = kernel.geometry, kernel.switches
         self.areas = AreaTree(merging=switches.merge_areas, guard_pages=switches.stack_guard_pages)
+        self.lowest = Vpn(layout.region(geometry, "user").start >> PAGE_SHIFT)  # so that null pointers fault
         self.heap = Heap(self.areas, Vpn(geometry.user_pages // HEAP_SHARE))
         self.tables = SpaceTables(
             geometry, kernel.ram, kernel.kernel_space.table, switches.table_replication, kernel.num_nodes
@@ -133,6 +132,13 @@ class AddressSpace(Loadable):
             lock = self._table_locks[number] = self.kernel.make_spinlock("ptlock", RANK_TABLE, "ptlock")
         return lock
 
+    def is_table_in_use(self, first: int, last: int) -> bool:
+        """A leaf table has entries in a range, or somebody is changing it: an entry may be on its way back."""
+        if next(iter(self.tables.entries(first, last)), None) is not None:
+            return True
+        lock = self._table_locks.get(first >> self.kernel.geometry.leaf_bits)
+        return lock is not None and lock.holder is not None
+
     def forget_table_lock(self, vpn: Vpn) -> None:
         """The leaf table is gone."""
         self._table_locks.pop(vpn >> self.kernel.geometry.leaf_bits, None)
@@ -184,9 +190,15 @@ class AddressSpace(Loadable):
             yield from self.mmap_lock.release_read(cpu)
 
     def write_areas(self, cpu: Cpu, first: int, last: int) -> Op[None]:
-        """Keep faults out of the areas of a range; mmap_lock is held for writing."""
+        """Keep faults out of the areas of a range; mmap_lock is held for writing.
+
+        All are marked at the instant of the call, so that nobody gets into one that is new.
+        """
         if self.kernel.switches.mmap_lock == "per_vma":
-            for area in self.areas.overlapping(first, last):
+            areas = self.areas.overlapping(first, last)
+            for area in areas:
+                self.lock_of(area).written_at = self.sequence
+            for area in areas:
                 yield from self.lock_of(area).start_write(cpu, self.sequence, self.kernel.costs.vma_lock)
 
     def lock_of(self, area: Area) -> AreaLock:

@@ -7,12 +7,15 @@ What dies is collected and flushed together: one shootdown for the whole call, o
 each `gather_pages` pages.  The range that is flushed is the span of what was cleared.
 If another thread of the process unmaps at the same time, newer kernels flush everything
 and tables too, since the two cannot tell whose entries a processor still holds.
-Reuse: a frame is released after the policy's promise and not before; tables likewise.
+Reuse: a frame is released after the policy's promise and not before; tables likewise.  A
+frame that other spaces map too counts as mapped here until then: the last of them must
+not free it while a TLB of this one still leads there.
 Source: Linux mm/mmu_gather.c, mm/memory.c (unmap_vmas, free_pgtables).
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.translation import Moment, Translation
@@ -37,12 +40,18 @@ class Gathered:
     last: int = 0
     dead: list[Translation] = field(default_factory=list)
     frames: list[Pfn] = field(default_factory=list)
+    shared: list[Pfn] = field(default_factory=list)  # that others mapped too
     tables: list[Pfn] = field(default_factory=list)
     vpns: list[Vpn] = field(default_factory=list)
     sharers: int = 0
 
     def __bool__(self) -> bool:
         return self.last > self.first or bool(self.tables)
+
+    @property
+    def pages(self) -> int:
+        """How many wait to be released."""
+        return len(self.frames) + len(self.shared)
 
 
 class Unmapping:
@@ -98,19 +107,24 @@ class Unmapping:
         """Clear the entries of a range, leaf table by leaf table."""
         space, kernel, cpu = self._space, self._kernel, self._cpu
         for low, high in leaf_ranges(first, last, kernel.geometry.leaf_bits):
-            yield from cpu.sync()
-            if next(iter(space.tables.entries(low, high)), None) is None:
-                continue
-            lock = space.table_lock(Vpn(low))
-            yield from lock.acquire(cpu, self._reason)
-            yield from cpu.sync()
-            self._clear(low, high)
-            yield from lock.release(cpu)
-            if len(self._gathered.frames) >= kernel.switches.gather_pages:
-                yield from self._flush(is_last=False)
+            while low < high:
+                yield from cpu.sync()
+                if not space.is_table_in_use(low, high):
+                    break
+                lock = space.table_lock(Vpn(low))
+                yield from lock.acquire(cpu, self._reason)
+                yield from cpu.sync()
+                low = self._clear(low, high)
+                yield from lock.release(cpu)
+                if self._gathered.pages >= kernel.switches.gather_pages:
+                    yield from self._flush(is_last=False)
 
-    def _clear(self, low: int, high: int) -> None:
-        """Clear one leaf table's entries, under its lock; the cost follows."""
+    def _clear(self, low: int, high: int) -> int:
+        """Clear entries of one leaf table, under its lock; the cost follows.
+
+        Returns:
+            The page up to which they are cleared: the gather may be full before the end.
+        """
         space, kernel, cpu, gathered = self._space, self._kernel, self._cpu, self._gathered
         context, tables, frames = space.context, space.tables, kernel.frames
         moment = Moment(cpu.clock, cpu.id, self._reason)
@@ -119,15 +133,18 @@ class Unmapping:
         tree = space.tree_of(cpu)
         last_line = -1
         line_cost = 0
-        found = list(tables.entries(low, high))
+        room = kernel.switches.gather_pages - gathered.pages
+        found = list(islice(tables.entries(low, high), room))
         if not found:
-            return  # somebody else was faster
+            return high  # somebody else was faster
         for vpn, _ in found:
             old, copies = tables.exchange(vpn, 0)
             written += copies
             gathered.dead += context.end_translation(vpn, moment, pending)
             pfn = pfn_of(old)
-            if frames.drop(pfn):
+            if frames.is_shared(pfn):
+                gathered.shared.append(pfn)
+            elif pfn != frames.zero_frame:
                 gathered.frames.append(pfn)
             gathered.vpns.append(vpn)
             if vpn >> 3 != last_line:
@@ -141,6 +158,7 @@ class Unmapping:
         cpu.charge(written * kernel.costs.zap_page, ZAP)
         if line_cost:
             cpu.charge(line_cost, TABLE_LINE)
+        return found[-1][0] + 1 if len(found) == room else high
 
     def _free_tables(self, first: int, last: int) -> Op[int]:
         """Take out the tables that no area needs any more; they are freed after the flush.
@@ -204,6 +222,9 @@ class Unmapping:
         kernel, when_flushed, reason = self._kernel, self._when_flushed, self._reason
 
         def release(cpu: Cpu) -> Op[None]:
+            if gathered.shared:
+                yield from cpu.sync()
+                gathered.frames += [pfn for pfn in gathered.shared if kernel.frames.drop(pfn)]
             yield from kernel.frames.release(cpu, gathered.frames, reason, on_lru=True)
             yield from kernel.frames.release(cpu, gathered.tables, reason, on_lru=False)
             if is_last and when_flushed is not None:
