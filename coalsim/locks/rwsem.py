@@ -5,7 +5,8 @@
 A reader gets in unless a writer has it, or readers have it and somebody waits (so a
 stream of readers does not starve a writer), or a hand-off is due.  Readers do not
 spin (since 5.11).  A writer gets in when it is free; it spins while another writer
-has it and runs.
+has it and runs, or while readers have it.  After 25 us of that
+readers wait behind it, as they do behind sleepers; in the kernel it goes to sleep then.
 A release that leaves it free hands it to a spinning writer if there is one, else
 looks at the first sleeper: a writer is woken and tries by itself; a reader is let in
 together with all the readers that sleep (256 at most), already holding it.
@@ -29,9 +30,10 @@ from coalsim.locks.base import Body, LockSetup, Span
 from coalsim.locks.lockdep import LockClass
 from coalsim.locks.lockstat import LockStat
 from coalsim.locks.sleeping import Sleeper, SleepingLock
-from coalsim.units import MS, Time
+from coalsim.units import MS, US, Time
 
 HANDOFF_AFTER: Time = 4 * MS  # RWSEM_WAIT_TIMEOUT
+SPIN_FOR_READERS: Time = 25 * US  # the most that rwsem_rspin_threshold allows
 LARGEST_GROUP = 256  # MAX_READERS_WAKEUP
 
 
@@ -55,10 +57,16 @@ class RwSemaphore(SleepingLock):
         """A sleeper is patient for 4 ms."""
         return sleeper.cpu.env._now - sleeper.arrived > HANDOFF_AFTER
 
+    def _may_spin(self, me: Sleeper) -> bool:
+        """As in the base class; readers are taken to run, for nobody sleeps with a read lock."""
+        if self._owner is None and self._admitted:
+            return not me.is_reader and me.cpu.queue.is_empty
+        return super()._may_spin(me)
+
     def acquire_read(self, cpu: Cpu, site: str) -> Op[None]:
         """Wait until the running thread may read."""
         me = yield from self.arrive(cpu, site, is_reader=True)
-        if self._owner is None and not self._handoff and not (self._admitted and self._sleepers):
+        if self._owner is None and not self._handoff and not (self._admitted and self._somebody_waits(cpu)):
             self._admitted += 1
         else:
             me.contended = True
@@ -68,6 +76,12 @@ class RwSemaphore(SleepingLock):
         self._reading[me.thread] = me
         self.note_granted(me)
         cpu.charge(self.setup.taking, self.hold_cause)
+
+    def _somebody_waits(self, cpu: Cpu) -> bool:
+        """New readers have to queue: somebody sleeps, or a writer has spun for long."""
+        if self._sleepers:
+            return True
+        return bool(self._spinners) and cpu.env._now - self._spinners[0].arrived > SPIN_FOR_READERS
 
     def release_read(self, cpu: Cpu) -> Op[None]:
         """Stop reading; the last reader passes the lock on."""

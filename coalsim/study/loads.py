@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from coalsim.engine.laws import Law
-from coalsim.study.parameters import Count, LawText, LawTexts, Order, Parameters, SizeText
+from coalsim.study.parameters import Count, LawText, LawTexts, Order, Parameters, SizeText, law_text
 from coalsim.study.replay_load import ReplayLoad
 from coalsim.study.vm_loads import VM_WORKLOADS
 from coalsim.units import NS, US
@@ -28,6 +28,8 @@ from coalsim.workloads.synthetic.lock_loop import LockLoop
 from coalsim.workloads.synthetic.page_bulk import PageBulk
 from coalsim.workloads.synthetic.page_random import PageRandom
 from coalsim.workloads.synthetic.page_repeat import PageRepeat
+
+__all__ = ["WORKLOADS", "law_text"]
 
 NO_THINK = Law(kind="const", mean=0)
 

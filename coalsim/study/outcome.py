@@ -133,10 +133,27 @@ def _time(before: TimeByCause, after: TimeByCause, elapsed: Time) -> dict[str, d
     """Each processor's time in the interval, by cause; asserts that nothing is left over."""
     table: dict[str, dict[str, int | float]] = {}
     for cpu, (first, last) in enumerate(zip(before, after, strict=True)):
-        spent = {cause: last[cause] - first.get(cause, 0) for cause in last}
+        causes = dict.fromkeys((*last, *first))
+        spent = _renamed({cause: last.get(cause, 0) - first.get(cause, 0) for cause in causes})
         assert sum(spent.values()) == elapsed, f"CPU {cpu}: {spent} is not {elapsed} ps"
         table[str(cpu)] = {cause: spent[cause] for cause in sorted(spent) if spent[cause]}
     return table
+
+
+def _renamed(spent: dict[str, Time]) -> dict[str, Time]:
+    """Repair what a wait left behind that the first barrier cut and that was divided when it ended.
+
+    Its part before the barrier was counted as `shootdown:wait`, say, and taken off at the end for
+    `shootdown:flight`: the first is below zero and comes off its siblings, the largest first.
+    """
+    for cause in [cause for cause, time in spent.items() if time < 0]:
+        family = cause.rpartition(":")[0]
+        siblings = [other for other in spent if other.rpartition(":")[0] == family and spent[other] > 0]
+        for other in sorted(siblings, key=lambda name: (-spent[name], name)):
+            part = min(spent[other], -spent[cause])
+            spent[other] -= part
+            spent[cause] += part
+    return spent
 
 
 def _waits_by_cpu(system: System) -> list[CpuWaits]:

@@ -4,7 +4,7 @@ from lock_bench import at, plain_lock, plain_machine, play
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
-from coalsim.locks.rwsem import HANDOFF_AFTER, RwSemaphore
+from coalsim.locks.rwsem import HANDOFF_AFTER, SPIN_FOR_READERS, RwSemaphore
 from coalsim.units import Time
 
 
@@ -69,32 +69,71 @@ def test_readers_that_sleep_are_let_in_as_a_group() -> None:
     assert (writers.acquisitions, writers.contentions) == (1, 0)
 
 
-def test_a_reader_does_not_overtake_a_writer_that_waits_for_readers() -> None:
-    """With readers in and a writer waiting, the next reader queues behind the writer."""
-    env, cpus = plain_machine(3)
-    lock, log = semaphore(), dict[int, tuple[Time, Time]]()
-    play(
-        env,
-        [(cpu, use(lock, cpu, 100 * cpu.id, 3000, log, read=cpu.id != 1)) for cpu in cpus],
-    )
-    assert log[1][0] >= log[0][1]
-    assert log[2][0] >= log[1][1]
+def test_readers_pass_a_writer_that_spins_for_readers_but_not_for_long() -> None:
+    """With readers in and a writer spinning, the next reader gets in at first; after 25 us it queues."""
+    for comes, overtakes in ((2_000, True), (SPIN_FOR_READERS + 2_000, False)):
+        env, cpus = plain_machine(3)
+        lock, log = semaphore(), dict[int, tuple[Time, Time]]()
+        play(
+            env,
+            [
+                (cpus[0], use(lock, cpus[0], 0, SPIN_FOR_READERS + 10_000, log, read=True)),
+                (cpus[1], use(lock, cpus[1], 100, 3000, log, read=False)),
+                (cpus[2], use(lock, cpus[2], comes, 3000, log, read=True)),
+            ],
+            until=3 * SPIN_FOR_READERS,
+        )
+        assert log[1][0] >= log[0][1]
+        assert (log[2][0] < log[1][0]) == overtakes
 
 
-def test_a_writer_spins_for_a_writer_and_sleeps_for_a_reader() -> None:
-    """Only a single running owner can be watched."""
-    for first_reads, slept in ((False, False), (True, True)):
+def test_a_writer_spins_for_a_writer_and_for_readers() -> None:
+    """Nobody has to be woken; a reader that finds a writer in sleeps."""
+    for first_reads, second_reads, slept in (
+        (False, False, False),
+        (True, False, False),
+        (False, True, True),
+    ):
         env, cpus = plain_machine(2)
         lock, log = semaphore(), dict[int, tuple[Time, Time]]()
         play(
             env,
             [
                 (cpus[0], use(lock, cpus[0], 0, 3000, log, read=first_reads)),
-                (cpus[1], use(lock, cpus[1], 50, 100, log, read=False)),
+                (cpus[1], use(lock, cpus[1], 50, 100, log, read=second_reads)),
             ],
         )
         assert (cpus[0].spent.get("lock:mmap:wake-up", 0) > 0) == slept
         assert (cpus[1].spent.get("lock:mmap:wait", 0) > 2000) != slept
+
+
+def test_a_writer_may_go_on_as_a_reader() -> None:
+    """A downgrade lets the readers in that sleep, and keeps the next writer out until it has read."""
+    env, cpus = plain_machine(3)
+    lock, log = semaphore(), dict[int, tuple[Time, Time]]()
+    lowered = []
+
+    def writer(cpu: Cpu) -> Op[None]:
+        yield from lock.acquire(cpu, "write")
+        cpu.charge(2000, "work")
+        yield from lock.downgrade(cpu)
+        yield from cpu.sync()
+        lowered.append(cpu.clock)
+        cpu.charge(20_000, "work")
+        yield from lock.release_read(cpu)
+        yield from cpu.sync()
+        log[0] = (lowered[0], cpu.clock)
+
+    play(
+        env,
+        [
+            (cpus[0], writer(cpus[0])),
+            (cpus[1], use(lock, cpus[1], 100, 500, log, read=True)),
+            (cpus[2], use(lock, cpus[2], 200, 500, log, read=False)),
+        ],
+    )
+    assert lowered[0] <= log[1][0] < log[0][1]
+    assert log[2][0] >= log[0][1]
 
 
 def test_a_reader_that_waits_for_long_is_handed_the_lock() -> None:

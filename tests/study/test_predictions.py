@@ -19,6 +19,9 @@ def prediction(**changes: object) -> Prediction:
         "settings": (),
         "axis_key": "workload.cpus",
         "figure": "latency_ns.mean",
+        "operation": "",
+        "only": (),
+        "without": (),
         "convert": "",
         "factor": 1.0,
         "beyond": None,
@@ -69,7 +72,8 @@ def test_a_curve_is_predicted_wholly_or_says_why_not(case: Case) -> None:
     else:
         assert told.study
         assert told.axis_key
-        assert told.figure
+        assert told.figure or told.operation
+        assert not (told.only and told.without)
 
 
 @pytest.mark.parametrize("name", VALIDATIONS)
@@ -151,3 +155,29 @@ def test_a_figure_that_a_run_does_not_have_is_an_error_with_its_name(figure: str
     result = {"study": "line_contention", "latency_ns": {"mean": 50.0}}
     with pytest.raises(ConfigError, match=figure):
         prediction(figure=figure).read(result, 2.4)
+
+
+FLUSHES = {
+    "operations": {
+        "madvise": {
+            "latency_ns": {"count": 4, "mean": 100.0},
+            "by_cause_ns": {"syscall": 80, "shootdown:setup": 120, "shootdown:wait": 200},
+        },
+        "mmap": {"latency_ns": {"count": 0}, "by_cause_ns": {}},
+    }
+}
+
+
+def test_a_part_of_an_operation_is_its_mean_over_some_causes() -> None:
+    """Only those that are named, all but those, or all; documents hold sums."""
+    assert prediction(operation="madvise").read(FLUSHES, 2.4) == 100.0
+    assert prediction(operation="madvise", without=("syscall",)).read(FLUSHES, 2.4) == 80.0
+    flush = prediction(operation="madvise", only=("shootdown:setup", "shootdown:send"), convert="cycles")
+    assert flush.read(FLUSHES, 2.0) == 60.0, "a cause that took no time is none"
+
+
+@pytest.mark.parametrize("operation", ["munmap", "mmap"])
+def test_a_part_of_an_operation_that_did_not_happen_is_an_error(operation: str) -> None:
+    """Not a prediction of zero."""
+    with pytest.raises(ConfigError, match=f"operations.{operation}"):
+        prediction(operation=operation).read(FLUSHES, 2.4)
