@@ -171,7 +171,17 @@ def build_vm(parts: VmParts) -> VirtualMemory:
     ]
     lru = LruLists(lru_locks, node_of, costs, switches, len(cpus))
     pipes = [Pipe(f"node {node.node}", Fraction(node.bandwidth.value)) for node in machine.nodes]
-    frames = UserFrames(pages, ram, costs, lru, pipes, WARM_BYTES // PAGE_SIZE, oracle, len(cpus))
+    frames = UserFrames(
+        pages,
+        ram,
+        costs,
+        lru,
+        pipes,
+        WARM_BYTES // PAGE_SIZE,
+        oracle,
+        len(cpus),
+        late=switches.refcache_delay,
+    )
     boot = BootFrames(parts.memory, cpus[0])
     kernel_space = KernelSpace(geometry, ram, boot.take, boot.give)
     kernel_space.map_window(min(WINDOW_PAGES, machine.memory // PAGE_SIZE // 4))

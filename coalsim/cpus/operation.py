@@ -53,7 +53,9 @@ class Running:
     def __init__(self, kind: Kind, cpu: Cpu) -> None:
         self.kind = kind
         self.began = cpu.clock
-        self.before = list(cpu.spent.values())  # causes only come in addition, so their order says whose it is
+        self.before = list(
+            cpu.spent.values()
+        )  # causes only come in addition, so their order says whose it is
         self.away: dict[str, Time] = {}  # what others spent while the thread was off its processor
         self.away_since: dict[str, Time] | None = None
 

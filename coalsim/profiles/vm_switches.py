@@ -9,8 +9,10 @@ Source: the Linux commits named at the fields; the papers named at the policies'
 own parameters.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from coalsim.units import Time
 
 Geometry = Literal["auto", "x86-32", "pae", "x86-64", "x86-64-5"]
 MmapLock = Literal["rwsem", "per_vma", "range"]
@@ -20,6 +22,8 @@ HugePages = Literal["never"]
 
 FIRST_TOUCH, INTERLEAVE, ON_NODE = "first_touch", "interleave", "node:"
 """Words of `table_placement`; the last is followed by a node's number."""
+
+AS_TIME = {"kind": "time"}  # metadata of fields written as text with a unit, such as "15s"
 
 Rule = tuple[str, object, bool, str, str]
 """Key, value, whether the value fits, what is wrong else, and the remedy."""
@@ -47,6 +51,12 @@ class VmSwitches:
     a6fde7add78d); read only where `mmap_lock` is `per_vma`."""
     munmap_downgrade: bool
     """munmap clears entries and frees pages with mmap_lock held for reading (4.20, dd2283f2605e)."""
+    munmap_frees_tables: bool
+    """munmap takes out page tables that map nothing any more (Linux); off: they stay until the process ends
+    (sv6)."""
+    refcache_delay: Time = field(metadata=AS_TIME)
+    """How long after its last reference has gone a frame is really freed, two epochs of about 10 ms each in
+    sv6 (RadixVM, EuroSys 2013); so it comes back cold.  0: at once."""
     merge_areas: bool
     """A new mapping joins a neighbour of equal rights."""
     stack_guard_pages: int

@@ -262,14 +262,18 @@ class Shootdown:
         unit, times = system.units[cpu.id], system.times
         if self.is_ranged(request) and self.suffices(request, loaded):
             counts.ranged += 1
-            unit.invalidate(request.first, request.last, loaded.asid)
             if request.generation == loaded.generation + 1:
                 loaded.generation = request.generation
-            return times.pages(request.pages)
+            return self.invalidate_pages(cpu, loaded, request)
         counts.full += 1
         unit.flush(loaded.asid)
         loaded.generation = request.context.generation
         return times.asid_flush
+
+    def invalidate_pages(self, cpu: Cpu, loaded: Loaded, request: Flush) -> Time:
+        """Invalidate the span of a request, page by page."""
+        self.system.units[cpu.id].invalidate(request.first, request.last, loaded.asid)
+        return self.system.times.pages(request.pages)
 
     def suffices(self, request: Flush, loaded: Loaded) -> bool:
         """Flushing the request's pages is enough: no other flush was missed before, or has come since."""

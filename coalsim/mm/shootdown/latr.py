@@ -14,8 +14,12 @@ then processors may use what died, by contract: no frame and no address has a ne
 Source: Kumar, Maass, Kashyap, Vesely, Yan, Kim, Bhattacharjee, Krishna, "LATR: Lazy
 translation coherence", ASPLOS 2018.
 
-Model: a tick runs ahead of global time and may look at nothing that is shared, so what it
-has to sweep is swept when its processor next passes the kernel's border (`left_user`).
+Model: a tick runs ahead of global time and may look at nothing that is shared.  But the times
+of a processor's ticks are known, so whoever writes a record sends each target a message
+that arrives with its next tick (the next but one, if that is nearer than any message can
+be) and sweeps there; the tick itself pays for the interrupt.  A processor that passes the
+kernel's border after a tick or a switch sweeps then (`left_user`).  Without a tick nothing
+is put off.
 A processor that is lazy, or has loaded another space, uses no page of this one: its bit is
 cleared by whoever looks at the record, and its generation makes it flush when it comes
 back.  Records of a processor that idles are given back by whoever sweeps.
@@ -30,7 +34,8 @@ from coalsim.cpus.coherence import CacheLine
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.translation import Moment
 from coalsim.engine.clock import Op
-from coalsim.mm.shootdown.base import LOCAL, Flush, Release, ShootdownSystem
+from coalsim.engine.messages import Shot
+from coalsim.mm.shootdown.base import HANDLER, LOCAL, Flush, Release, ShootdownSystem
 from coalsim.mm.shootdown.linux import ConcurrentShootdown
 from coalsim.units import CpuId, Time
 
@@ -43,11 +48,12 @@ DEFERRED = ("munmap", "madvise")
 class Record:
     """A flush that has been put off."""
 
-    __slots__ = ("due", "line", "release", "request", "waiting")
+    __slots__ = ("due", "line", "owner", "release", "request", "waiting")
 
     def __init__(
-        self, request: Flush, release: Release, targets: list[Cpu], due: Time, line: CacheLine
+        self, owner: CpuId, request: Flush, release: Release, targets: list[Cpu], due: Time, line: CacheLine
     ) -> None:
+        self.owner = owner
         self.request = request
         self.release = release
         self.waiting: dict[CpuId, None] = {target.id: None for target in targets}  # have not swept it
@@ -68,6 +74,7 @@ class LatrShootdown(ConcurrentShootdown):
         self._lines: list[list[CacheLine]] = [[] for _ in system.cpus]  # one per place of a ring
         self._posted = [0] * len(system.cpus)
         self._active: dict[Record, None] = {}  # somebody has yet to sweep them
+        self._coming: list[Time] = [-1] * len(system.cpus)  # the tick at which a sweep is on its way to each
         self._seen = [(0, 0)] * len(system.cpus)  # private to each: ticks and switches at its last sweep
 
     # -- putting off --------------------------------------------------------------------
@@ -80,7 +87,7 @@ class LatrShootdown(ConcurrentShootdown):
         """Write a record; flush at once if nobody else is concerned, or the ring is full."""
         yield from cpu.sync()
         ring, switches = self._rings[cpu.id], self.system.switches
-        if len(ring) >= switches.latr_ring:
+        if len(ring) >= switches.latr_ring or not cpu.tick_period:
             yield from self._finish(cpu, request, release)
             return
         began = yield from self.new_generation(cpu, request)
@@ -89,10 +96,12 @@ class LatrShootdown(ConcurrentShootdown):
         if targets:
             yield from cpu.sync()
             due = cpu.clock + switches.latr_ticks * cpu.tick_period
-            record = Record(request, release, targets, due, self._line_of_next(cpu))
+            record = Record(cpu.id, request, release, targets, due, self._line_of_next(cpu))
             ring.append(record)
             self._active[record] = None
             self.system.counts.deferred += 1
+            for target in targets:
+                self._sweep_at_tick(cpu, target)
             cpu.charge(record.line.rmw(cpu) - cpu.clock, RECORD)
             cpu.charge(self.system.costs.latr_record, RECORD)
             yield from self.flush_here(cpu, request)
@@ -107,6 +116,29 @@ class LatrShootdown(ConcurrentShootdown):
         if place == len(lines):
             lines.append(CacheLine("latr"))
         return lines[place]
+
+    def _sweep_at_tick(self, cpu: Cpu, target: Cpu) -> None:
+        """Let a target sweep when its next tick comes, unless that is on its way; synchronised."""
+        now = cpu.clock
+        if self._coming[target.id] > now:
+            return
+        soonest = now + cpu.env.lookahead
+        at = soonest + (target.next_tick - soonest) % target.tick_period
+        self._coming[target.id] = at
+        shot: Shot[Cpu] = Shot(None, now, 1, 0, self._tick_sweeps, lambda _: 1, joinable=True)
+        cpu.send([(at, target)], shot)
+
+    def _tick_sweeps(self, target: Cpu) -> None:
+        """In the tick's handler: flush what active records name, and clear the own bits."""
+        system, loaded = self.system, self.system.loaded[target.id]
+        cost = 0
+        for record in list(self._active):
+            cost += target.transfer[record.owner] + system.costs.latr_sweep_record
+            if target.id in record.waiting:
+                if loaded.context is record.request.context and not loaded.is_lazy:
+                    cost += self.catch_up(target, loaded, record.request)
+                self._clear_bit(record, target.id)
+        target.steal(target.handler_until, cost, HANDLER)
 
     # -- sweeping -------------------------------------------------------------------------
 

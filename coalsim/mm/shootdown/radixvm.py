@@ -23,7 +23,7 @@ from typing import ClassVar
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.engine.messages import Shot
-from coalsim.mm.paging.context import Context
+from coalsim.mm.paging.context import Context, Loaded
 from coalsim.mm.shootdown.base import ENQUEUE, HANDLER, SEND, SETUP, Flush, ShootdownSystem
 from coalsim.mm.shootdown.filtered import FilteredShootdown, Walkers
 from coalsim.units import CpuId, Time, Vpn
@@ -89,6 +89,16 @@ class RadixVmShootdown(FilteredShootdown):
     def choose_targets(self, cpu: Cpu, request: Flush) -> list[Cpu]:
         """From the pages' bits, which were read with their entries: no line to read."""
         return self.candidates(cpu, request)
+
+    def is_ranged(self, request: Flush) -> bool:
+        """There is no ceiling: each entry that was set is invalidated, or all where tables are freed."""
+        return not (request.full or request.freed_tables)
+
+    def invalidate_pages(self, cpu: Cpu, loaded: Loaded, request: Flush) -> Time:
+        """The entries that were set, not the span between them."""
+        for vpn in request.vpns:
+            self.system.units[cpu.id].invalidate(vpn, vpn + 1, loaded.asid)
+        return self.system.times.pages(len(request.vpns))
 
     def holders(self, request: Flush) -> int:
         """Those who have faulted one of the pages, or whose own tables are freed."""

@@ -13,6 +13,7 @@ Locking: counts are guarded by the page-table locks in the kernel and changed sy
 here; what is warm is private.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from coalsim.cpus.bandwidth import Pipe
@@ -24,7 +25,7 @@ from coalsim.mm.phys.pages import PageAllocator
 from coalsim.mm.phys.ram import Ram
 from coalsim.mm.virt.lru import LruLists
 from coalsim.profiles.costs import KernelCosts
-from coalsim.units import PAGE_SIZE, NodeId, Pfn
+from coalsim.units import PAGE_SIZE, NodeId, Pfn, Time
 
 ZEROING = "zeroing"
 COPYING = "copying"
@@ -43,6 +44,7 @@ class UserFrames:
         warm_frames: how many frames a processor's cache keeps.
         oracle: who is told of new owners.
         num_cpus: of the machine.
+        late: how long after its release a frame is freed, in ps; 0: at once.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class UserFrames:
         warm_frames: int,
         oracle: Oracle | None,
         num_cpus: int,
+        late: Time = 0,
     ) -> None:
         self.pages = pages
         self.ram = ram
@@ -64,6 +67,8 @@ class UserFrames:
         self._warm_frames = warm_frames
         self._oracle = oracle
         self._warm: list[dict[int, None]] = [{} for _ in range(num_cpus)]
+        self._late = late
+        self._waiting: list[deque[tuple[Time, Pfn]]] = [deque() for _ in range(num_cpus if late else 0)]
         self._shares: dict[Pfn, int] = {}  # mappings of a frame, where there are several
         self.taken = 0  # frames in use
         self.zero_frame = Pfn(-1)  # the page of zeros that untouched memory reads; never freed
@@ -148,6 +153,9 @@ class UserFrames:
         costs, pages, warm = self._costs, self.pages, self._warm[cpu.id]
         if on_lru and frames:
             yield from self.lru.delete(cpu, frames, site)
+        self.taken -= len(frames)
+        if self._late:
+            frames = yield from self._wait_in_line(cpu, frames)
         for pfn in frames:
             cpu.charge(costs.page_release, RELEASE)
             self.ram.forget(pfn)
@@ -156,4 +164,16 @@ class UserFrames:
             if pfn in warm:  # the youngest again: its descriptor and lines have been used
                 del warm[pfn]
                 warm[pfn] = None
-        self.taken -= len(frames)
+
+    def _wait_in_line(self, cpu: Cpu, frames: Sequence[Pfn]) -> Op[list[Pfn]]:
+        """Frames that are freed late wait on the processor's own list; returns those that are due."""
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        waiting, warm, now = self._waiting[cpu.id], self._warm[cpu.id], cpu.clock
+        for pfn in frames:
+            waiting.append((now + self._late, pfn))
+            warm.pop(pfn, None)
+        due = []
+        while waiting and waiting[0][0] <= now:
+            due.append(waiting.popleft()[1])
+        return due

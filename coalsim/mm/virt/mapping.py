@@ -98,7 +98,7 @@ def _unmap_locked(
         space, cpu, reason, may_defer=defers, when_flushed=give_addresses if defers else None
     )
     if ranges:
-        yield from unmapping.run(ranges, free_tables=True)
+        yield from unmapping.run(ranges, free_tables=kernel.switches.munmap_frees_tables)
 
 
 def discard(space: AddressSpace, cpu: Cpu, first: int, last: int) -> Op[None]:
@@ -238,7 +238,9 @@ def move(space: AddressSpace, cpu: Cpu, first: int, old_pages: int, new_pages: i
         space.areas.extend(holder, Vpn(to + new_pages))
     yield from space.write_areas(cpu, to, to + new_pages)
     yield from _move_entries(space, cpu, first, first + old_pages, to)
-    yield from Unmapping(space, cpu, "mremap").run([(first, first + old_pages)], free_tables=True)
+    yield from Unmapping(space, cpu, "mremap").run(
+        [(first, first + old_pages)], free_tables=kernel.switches.munmap_frees_tables
+    )
     yield from space.unlock_write(cpu)
     return to
 
@@ -319,7 +321,8 @@ def set_break(space: AddressSpace, cpu: Cpu, pages: int) -> Op[Vpn]:
     if downgrade:
         yield from space.downgrade(cpu)
     if ranges:
-        yield from Unmapping(space, cpu, "brk").run(ranges, free_tables=True)
+        frees = space.kernel.switches.munmap_frees_tables
+        yield from Unmapping(space, cpu, "brk").run(ranges, free_tables=frees)
     if downgrade:
         yield from space.unlock_read(cpu)
     else:

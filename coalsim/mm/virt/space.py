@@ -33,6 +33,7 @@ FIND = "area lookup"
 HEAP_SHARE = 16
 """The heap begins this fraction (one in so many) into the user's side."""
 
+
 @dataclass
 class SpaceCounts:
     """Of one space, in pages."""

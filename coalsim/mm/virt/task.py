@@ -252,7 +252,9 @@ class Task:
         """So many accesses to pages drawn from a range."""
         first, pages = address >> PAGE_SHIFT, length >> PAGE_SHIFT
         uniform = stream.random
-        yield from self.touch_pages([first + int(uniform() * pages) for _ in range(count)], write=write, site=site)
+        yield from self.touch_pages(
+            [first + int(uniform() * pages) for _ in range(count)], write=write, site=site
+        )
 
     # -- contents -------------------------------------------------------------------------------
 
