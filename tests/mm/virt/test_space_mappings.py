@@ -96,7 +96,7 @@ def test_mmap_populate_of_a_read_only_mapping_reads(bench: VmBench) -> None:
 
 
 def test_a_fixed_mapping_replaces_what_was_there(bench: VmBench) -> None:
-    """MAP_FIXED over the middle of a mapping: new zeros there, old contents on both sides, old frames freed."""
+    """MAP_FIXED over the middle of a mapping: zeros there, old contents around it, old frames freed."""
 
     def program(task: Task) -> Op[None]:
         assert (yield from task.mmap(10 * PAGE_SIZE, address=FIXED)) == FIXED
