@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from short_studies import SHORT
 
 from coalsim.cli import main as command_line
 from coalsim.study.document import named_studies
@@ -19,18 +20,6 @@ from coalsim.study.document import named_studies
 DATA = Path(__file__).parent / "data"
 TRACE = DATA / "compile_excerpt.perf.txt.gz"
 SNAPSHOTS = DATA / "compile_excerpt.snapshots.txt.gz"
-
-SHORT = {
-    "kmalloc_burst": {"run.warmup": "10us", "run.duration": "60us"},
-    "kmalloc_pairs": {"run.warmup": "10us", "run.duration": "60us"},
-    "kmalloc_remote_free": {"run.warmup": "10us", "run.duration": "60us"},
-    "line_contention": {"run.warmup": "10us", "run.duration": "100us"},
-    "lock_loop": {"run.warmup": "100us", "run.duration": "1ms"},
-    "page_bulk": {"workload.frames_per_cpu": "300"},
-    "page_random": {"workload.frames_per_cpu": "300"},
-    "page_repeat": {"run.warmup": "10us", "run.duration": "60us"},
-}
-"""Every named study, cut down to a few milliseconds of host time."""
 
 COMMANDS = {
     **{

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from short_studies import SHORT
 
 from coalsim.engine.laws import parse_law
 from coalsim.errors import ConfigError
@@ -15,20 +16,7 @@ from coalsim.study.overrides import Setting, parse_settings, with_settings
 from coalsim.study.run import open_study, plan, run_study
 from coalsim.study.spec import StudySpec, parse_spec
 
-NAMED = (
-    "kmalloc_burst",
-    "kmalloc_pairs",
-    "kmalloc_remote_free",
-    "line_contention",
-    "lock_loop",
-    "page_bulk",
-    "page_random",
-    "page_repeat",
-)
-SHORT = {  # settings that make a named study short
-    "page_bulk": ["workload.frames_per_cpu=300"],
-    "page_random": ["workload.frames_per_cpu=300"],
-}
+NAMED = tuple(SHORT)
 
 
 def spec_of(name: str, settings: Sequence[str] = ()) -> StudySpec:
@@ -36,9 +24,12 @@ def spec_of(name: str, settings: Sequence[str] = ()) -> StudySpec:
     return parse_spec(document, workloads=WORKLOADS)
 
 
+def short(name: str) -> list[str]:
+    return [f"{key}={value}" for key, value in SHORT[name].items()]
+
+
 def result_of(name: str, *settings: str) -> ResultDocument:
-    short = SHORT.get(name, ["run.warmup=5us", "run.duration=20us"])
-    return run_study(plan(spec_of(name, [*short, *settings])))
+    return run_study(plan(spec_of(name, [*short(name), *settings])))
 
 
 def mistakes(name: str, *settings: str) -> list[str]:
@@ -71,7 +62,7 @@ def test_every_named_study_opens_with_question_setup_expectation_and_guide(name:
 @pytest.mark.parametrize("name", NAMED)
 def test_what_was_resolved_asks_for_the_same_again(name: str, tmp_path: Path) -> None:
     """The resolved configuration, written as JSON, is a study with the same result."""
-    spec = spec_of(name, SHORT.get(name, ["run.duration=10us", "run.warmup=0"]))
+    spec = spec_of(name, short(name))
     path = tmp_path / "resolved.json"
     path.write_text(json.dumps(spec.resolved()), encoding="utf-8")
     again = parse_spec(read_document(path), workloads=WORKLOADS)

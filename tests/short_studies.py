@@ -1,0 +1,43 @@
+"""Every named study, cut down to little time on the host."""
+
+from types import MappingProxyType
+
+_BRIEF = {"run.warmup": "10us", "run.duration": "60us"}
+_ROUNDS = {"run.warmup": "0", "run.duration": "0", "workload.rounds": "2", "workload.cpus": "4"}
+_MAPBENCH = {"run.warmup": "0", "run.duration": "60us", "workload.cpus": "4"}
+
+SHORT = MappingProxyType(
+    {
+        "brk1": _ROUNDS,
+        "context_switch1": _ROUNDS,
+        "flush_range": {**_ROUNDS, "workload.cpus": "1"},
+        "fork_cow": {**_ROUNDS, "workload.rounds": "1", "workload.pages": "32"},
+        "gc_mprotect": _ROUNDS,
+        "kmalloc_burst": _BRIEF,
+        "kmalloc_pairs": _BRIEF,
+        "kmalloc_remote_free": _BRIEF,
+        "line_contention": {"run.warmup": "10us", "run.duration": "100us"},
+        "lock_loop": {"run.warmup": "100us", "run.duration": "1ms"},
+        "madvise_shootdown": _ROUNDS,
+        "malloc1": _ROUNDS,
+        "mmap1": _ROUNDS,
+        "mmap_touch_munmap": _ROUNDS,
+        "munmap_shared": _ROUNDS,
+        "page_bulk": {"workload.frames_per_cpu": "300"},
+        "page_fault1": {**_ROUNDS, "workload.rounds": "1", "workload.mib": "1"},
+        "page_random": {"workload.frames_per_cpu": "300"},
+        "page_repeat": _BRIEF,
+        "page_table_placement": {
+            "run.warmup": "0",
+            "run.duration": "0",
+            "workload.working_set": "1MiB",
+            "workload.rounds": "2",
+        },
+        "pft": {"workload.mib": "1", "workload.cpus": "4"},
+        "radixvm_global": _MAPBENCH,
+        "radixvm_local": _MAPBENCH,
+        "radixvm_pipeline": _MAPBENCH,
+        "tlb_flush2": {"run.warmup": "0", "run.duration": "60us", "workload.cpus": "4"},
+    }
+)
+"""Study, and the settings that make it short."""
