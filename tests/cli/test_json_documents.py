@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from command import accepted, json_of
+from short_studies import SHORT as BRIEF
 
 from coalsim.observe.document import ResultDocument
 from coalsim.study.document import named_studies
@@ -13,7 +14,6 @@ from coalsim.units import NS, SEC
 DATA = Path(__file__).parents[1] / "data"
 EXCERPT = str(DATA / "compile_excerpt.perf.txt.gz")
 SHORT = ("--set", "run.warmup=0", "--set", "run.duration=30us")
-FEW_PAGES = ("--set", "workload.frames_per_cpu=300", "--set", "workload.cpus=4")
 LOCK_STAT = {
     *("con_bounces", "contentions", "waittime_min", "waittime_max", "waittime_total", "waittime_avg"),
     *("acq_bounces", "acquisitions", "holdtime_min", "holdtime_max", "holdtime_total", "holdtime_avg"),
@@ -22,7 +22,7 @@ LOCK_STAT = {
 
 def study(capsys: pytest.CaptureFixture[str], name: str, *arguments: str) -> ResultDocument:
     """The document of a short run of a named study."""
-    short = FEW_PAGES if name in ("page_bulk", "page_random") else SHORT
+    short = [part for key, value in BRIEF[name].items() for part in ("--set", f"{key}={value}")]
     document: ResultDocument = json.loads(accepted(capsys, "run", name, *short, *arguments, "--json"))
     return document
 

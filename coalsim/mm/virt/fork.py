@@ -17,7 +17,7 @@ from coalsim.mm.paging.entry import COW, WRITABLE, pfn_of
 from coalsim.mm.shootdown.base import Flush
 from coalsim.mm.virt.kernel import TABLE_LINE
 from coalsim.mm.virt.space import AddressSpace
-from coalsim.mm.virt.unmap import Unmapping, leaf_ranges
+from coalsim.mm.virt.unmap import Unmapping
 from coalsim.units import Vpn
 
 FORK = "fork"
@@ -49,10 +49,11 @@ def fork(parent: AddressSpace, cpu: Cpu) -> Op[AddressSpace | None]:
     request.sharers = 0 if parent.tables.is_tracked else -1
     is_whole = True
     for area in list(parent.areas):
-        for low, high in leaf_ranges(area.first, area.last, kernel.geometry.leaf_bits):
-            is_whole = is_whole and (
-                yield from _copy_table(parent, child, cpu, low, high, area.shared, request)
-            )
+        at: int = area.first
+        while is_whole and (part := parent.next_part(at, area.last)) is not None:
+            is_whole = yield from _copy_table(parent, child, cpu, *part, area.shared, request)
+            at = part[1]
+            yield from cpu.sync()
     if request.vpns:
         yield from kernel.policy.flush(cpu, request)
         yield from cpu.sync()
@@ -71,10 +72,6 @@ def _copy_table(
 ) -> Op[bool]:
     """Copy the entries of one leaf table; False: no memory for the child's table."""
     kernel, frames, context = parent.kernel, parent.kernel.frames, parent.context
-    yield from cpu.sync()
-    first = next(iter(parent.tables.entries(low, high)), None)
-    if first is None:
-        return True
     place = child.tables.place_of(cpu)
     missing = child.tables.missing(place, Vpn(low))
     nodes = [child.table_node(cpu, where) for where, _ in missing]

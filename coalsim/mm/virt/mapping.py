@@ -14,7 +14,7 @@ from coalsim.mm.virt.area import Area, Rights
 from coalsim.mm.virt.fault import TABLES, Fault
 from coalsim.mm.virt.kernel import TABLE_LINE
 from coalsim.mm.virt.space import FIND, AddressSpace
-from coalsim.mm.virt.unmap import GATHER, LINE_OF_PENDING, Unmapping, leaf_ranges
+from coalsim.mm.virt.unmap import GATHER, LINE_OF_PENDING, Unmapping
 from coalsim.units import Vpn
 
 AREAS = "areas"
@@ -145,8 +145,11 @@ def protect(space: AddressSpace, cpu: Cpu, first: int, last: int, rights: Rights
     request = Flush(context=context, first=Vpn(last), last=Vpn(first), reason="mprotect", keeps_frames=True)
     request.sharers = 0 if space.tables.is_tracked else -1
     for change in changed.changes:
-        for low, high in leaf_ranges(change.first, change.last, kernel.geometry.leaf_bits):
-            yield from _protect_table(space, cpu, low, high, change.area, request)
+        at: int = change.first
+        while (part := space.next_part(at, change.last)) is not None:
+            yield from _protect_table(space, cpu, *part, change.area, request)
+            at = part[1]
+            yield from cpu.sync()
     if request.last > request.first:
         yield from kernel.policy.flush(cpu, request)
         if cpu.clock >= cpu.limit:
@@ -165,9 +168,6 @@ def _protect_table(
 ) -> Op[None]:
     """Change the entries of one leaf table, under its lock."""
     kernel, tables, context = space.kernel, space.tables, space.context
-    yield from cpu.sync()
-    if next(iter(tables.entries(low, high)), None) is None:
-        return
     lock = space.table_lock(Vpn(low))
     yield from lock.acquire(cpu, "mprotect")
     yield from cpu.sync()

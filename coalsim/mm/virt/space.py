@@ -133,12 +133,22 @@ class AddressSpace(Loadable):
             lock = self._table_locks[number] = self.kernel.make_spinlock("ptlock", RANK_TABLE, "ptlock")
         return lock
 
-    def is_table_in_use(self, first: int, last: int) -> bool:
-        """A leaf table has entries in a range, or somebody is changing it: an entry may be on its way back."""
-        if next(iter(self.tables.entries(first, last)), None) is not None:
-            return True
-        lock = self._table_locks.get(first >> self.kernel.geometry.leaf_bits)
-        return lock is not None and lock.holder is not None
+    def next_part(self, first: int, last: int) -> tuple[int, int] | None:
+        """The next pages of a range that have one leaf table, and that with entries; synchronised.
+
+        A table that somebody is changing counts: an entry may be on its way back.
+        """
+        bits = self.kernel.geometry.leaf_bits
+        entry = next(iter(self.tables.entries(first, last)), None)
+        at = last if entry is None else entry[0]
+        low, high, locks = first >> bits, (at - 1 >> bits) + 1, self._table_locks
+        before = range(low, high) if high - low <= len(locks) else sorted(n for n in locks if low <= n < high)
+        for number in before:
+            lock = locks.get(number)
+            if lock is not None and lock.holder is not None:
+                at = max(first, number << bits)
+                break
+        return (at, min(last, (at >> bits) + 1 << bits)) if at < last else None
 
     def forget_table_lock(self, vpn: Vpn) -> None:
         """The leaf table is gone."""

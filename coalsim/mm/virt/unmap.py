@@ -13,7 +13,7 @@ not free it while a TLB of this one still leads there.
 Source: Linux mm/mmu_gather.c, mm/memory.c (unmap_vmas, free_pgtables).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -106,18 +106,17 @@ class Unmapping:
     def _zap(self, first: int, last: int) -> Op[None]:
         """Clear the entries of a range, leaf table by leaf table."""
         space, kernel, cpu = self._space, self._kernel, self._cpu
-        for low, high in leaf_ranges(first, last, kernel.geometry.leaf_bits):
-            while low < high:
-                yield from cpu.sync()
-                if not space.is_table_in_use(low, high):
-                    break
-                lock = space.table_lock(Vpn(low))
-                yield from lock.acquire(cpu, self._reason)
-                yield from cpu.sync()
-                low = self._clear(low, high)
-                yield from lock.release(cpu)
-                if self._gathered.pages >= kernel.switches.gather_pages:
-                    yield from self._flush(is_last=False)
+        yield from cpu.sync()
+        while (part := space.next_part(first, last)) is not None:
+            low, high = part
+            lock = space.table_lock(Vpn(low))
+            yield from lock.acquire(cpu, self._reason)
+            yield from cpu.sync()
+            first = self._clear(low, high)
+            yield from lock.release(cpu)
+            if self._gathered.pages >= kernel.switches.gather_pages:
+                yield from self._flush(is_last=False)
+            yield from cpu.sync()
 
     def _clear(self, low: int, high: int) -> int:
         """Clear entries of one leaf table, under its lock; the cost follows.
@@ -232,13 +231,3 @@ class Unmapping:
                 when_flushed()
 
         return release
-
-
-def leaf_ranges(first: int, last: int, leaf_bits: int) -> Iterator[tuple[int, int]]:
-    """A range of pages, cut at the borders of leaf tables."""
-    size = 1 << leaf_bits
-    low = first
-    while low < last:
-        high = min(last, (low & -size) + size)
-        yield low, high
-        low = high

@@ -7,7 +7,7 @@ from coalsim.boot import System, SystemConfig
 from coalsim.engine.clock import Op
 from coalsim.locks.queued import QueuedLock
 from coalsim.mm.shootdown.base import FlushCounts, Shootdown
-from coalsim.mm.shootdown.linux import LinuxShootdown
+from coalsim.mm.shootdown.registry import SHOOTDOWNS
 from coalsim.mm.virt.kernel import VmCounts
 from coalsim.mm.virt.process import Process
 from coalsim.mm.virt.system import VirtualMemory
@@ -44,7 +44,7 @@ class VmBench:
         machine: a preset's name, or a synthetic description of one.
         machine_changes: of the machine's values.
         mode: of the engine.
-        policy: by which TLBs are flushed.
+        policy: by which TLBs are flushed; None: the profile's own.
     """
 
     def __init__(
@@ -55,21 +55,23 @@ class VmBench:
         machine: str = SMALL.format(2),
         machine_changes: Mapping[str, str] | None = None,
         mode: Mapping[str, bool] | None = None,
-        policy: type[Shootdown] = LinuxShootdown,
+        policy: type[Shootdown] | None = None,
     ) -> None:
+        kernel = load_profile(profile).with_overrides(changes or {})
         self.system = System(
             SystemConfig(
                 machine=_machine(machine).with_overrides(machine_changes or {}),
-                profile=load_profile(profile).with_overrides(changes or {}),
+                profile=kernel,
                 lock=QueuedLock,
                 recorder=Histogram,
-                shootdown=policy,
+                shootdown=policy or SHOOTDOWNS[kernel.switches.shootdown],
                 **(mode or {}),
             )
         )
         self.vm: VirtualMemory = self.system.vm
         self.kernel = self.vm.kernel
         self.tasks: list[Task] = []
+        self._taken_at_boot = self.system.memory.pages.taken_pages()
 
     @property
     def counts(self) -> VmCounts:
@@ -116,6 +118,8 @@ class VmBench:
             assert kernel.oracle.broken == 0, [one.describe() for one in kernel.oracle.findings()]
         assert kernel.frames.taken == 0
         assert not kernel.frames.shares
+        if not system.switches.refcache_delay:
+            assert system.memory.pages.taken_pages() == self._taken_at_boot
         for process in vm.processes:
             assert process.space.is_dead
             assert not process.space.context.mask
