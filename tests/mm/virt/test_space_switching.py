@@ -6,7 +6,7 @@ from vm_bench import VmBench, at
 from coalsim.engine.clock import Op
 from coalsim.mm.virt.area import READ, READ_WRITE
 from coalsim.mm.virt.task import Body, SpinFlag, Task
-from coalsim.units import MS, PAGE_SIZE, US, Vpn
+from coalsim.units import MS, PAGE_SIZE, US
 
 FIXED = 0x4000_0000
 TAGS = {
@@ -188,7 +188,7 @@ def test_a_lazy_processor(skips: str, generations: str) -> None:
 
     bench.run(sleeper, changer)
     assert asked == ([0, 0, 0] if skips == "on" else [1, 0, 0])
-    assert bench.flushes.skipped_lazy == (2 if skips == "on" else 0) or bench.flushes.skipped_lazy >= 2
+    assert (bench.flushes.skipped_lazy >= 2) == (skips == "on")
     assert hits == [False]
     assert "SEGV_ACCERR" in bench.tasks[0].signal
 
@@ -258,9 +258,4 @@ def test_a_tag_of_a_dead_process_is_not_found_by_a_new_one() -> None:
     assert unit.space is None
     assert bench.kernel.oracle is not None
     assert bench.kernel.oracle.stale == 0
-    assert Vpn(FIXED // PAGE_SIZE) not in task_pages(bench)
-
-
-def task_pages(bench: VmBench) -> list[Vpn]:
-    """Pages of living translations, of all processes; none at the end."""
-    return [vpn for process in bench.vm.processes for vpn in map(Vpn, process.space.context.translations)]
+    assert not any(process.space.context.translations for process in bench.vm.processes)
