@@ -30,7 +30,9 @@ def map_area(space: AddressSpace, cpu: Cpu, area: Area, *, fixed: bool) -> Op[Vp
     )
     if fixed:
         if not space.areas.is_free(area.first, area.last):
-            yield from _unmap_locked(space, cpu, area.first, area.last, site, downgrade=False)
+            kept = yield from _unmap_locked(space, cpu, area.first, area.last, site, downgrade=False)
+            if kept:
+                space.areas.unreserve(area.first, area.last)
         first: Vpn | None = area.first
     else:
         cpu.charge(costs.gap_search, AREAS)
@@ -72,8 +74,12 @@ def unmap(space: AddressSpace, cpu: Cpu, first: int, last: int) -> Op[None]:
 
 def _unmap_locked(
     space: AddressSpace, cpu: Cpu, first: int, last: int, reason: str, *, downgrade: bool
-) -> Op[None]:
-    """The same with the lock held for writing; `downgrade` leaves it held for reading."""
+) -> Op[bool]:
+    """The same with the lock held for writing; `downgrade` leaves it held for reading.
+
+    Returns:
+        Whether the pages are reserved: they are for another mapping, and there is no lock of the space.
+    """
     kernel, costs = space.kernel, space.kernel.costs
     cpu.charge(costs.area_find, FIND)
     yield from cpu.sync()
@@ -87,6 +93,9 @@ def _unmap_locked(
     if defers:  # nobody may get the addresses before everybody has flushed them
         for low, high in ranges:
             space.areas.reserve(Vpn(low), Vpn(high))
+    keeps = reason == "mmap" and space.is_ranged and space.areas.is_free(first, last)
+    if keeps:
+        space.areas.reserve(Vpn(first), Vpn(last))
     if downgrade:
         yield from space.downgrade(cpu)
 
@@ -99,6 +108,7 @@ def _unmap_locked(
     )
     if ranges:
         yield from unmapping.run(ranges, free_tables=kernel.switches.munmap_frees_tables)
+    return keeps
 
 
 def discard(space: AddressSpace, cpu: Cpu, first: int, last: int) -> Op[None]:
