@@ -23,7 +23,7 @@ from coalsim.engine.clock import Op
 from coalsim.mm.paging.entry import COW as COW_BIT
 from coalsim.mm.paging.entry import DIRTY, PRESENT, USER, WRITABLE, make, pfn_of
 from coalsim.mm.shootdown.base import COW, Flush
-from coalsim.mm.virt.area import READ, WRITE, Area
+from coalsim.mm.virt.area import Area
 from coalsim.mm.virt.kernel import TABLE_LINE
 from coalsim.mm.virt.space import FIND, AddressSpace
 from coalsim.units import Pfn, Vpn
@@ -49,7 +49,18 @@ class Fault:
         write: it was a store.
     """
 
-    __slots__ = ("_area", "_by_area", "_cpu", "_entry", "_kernel", "_place", "_space", "_vpn", "_write")
+    __slots__ = (
+        "_area",
+        "_by_area",
+        "_cpu",
+        "_entry",
+        "_filled",
+        "_kernel",
+        "_place",
+        "_space",
+        "_vpn",
+        "_write",
+    )
 
     def __init__(self, space: AddressSpace, cpu: Cpu, vpn: Vpn, *, write: bool) -> None:
         self._space = space
@@ -60,6 +71,7 @@ class Fault:
         self._area: Area | None = None
         self._by_area = False  # the area's own lock is held, not the space's
         self._place = space.tables.place_of(cpu)
+        self._filled = False  # the place got the entry with its tables
         self._entry = -1  # as it was when the lock was taken; -1: tables are missing
 
     def handle(self) -> Op[str]:
@@ -107,7 +119,8 @@ class Fault:
             return
         yield from space.unlock_read(cpu)
         yield from space.lock_write(cpu, vpn, above.last, "expand_stack")
-        if space.areas.find(vpn) is None and space.areas.grow(vpn, STACK_LIMIT):
+        limit = STACK_LIMIT - above.pages  # what is left of it
+        if space.areas.find(vpn) is None and limit > 0 and space.areas.grow(vpn, limit):
             kernel.counts.stack_growths += 1
             cpu.charge(kernel.costs.accounting, FIND)
         yield from space.unlock_write(cpu)
@@ -128,7 +141,8 @@ class Fault:
         if area is None or not area.attached:
             kernel.counts.bad_area += 1
             return NO_AREA
-        if not area.rights.allow(WRITE if self._write else READ):
+        allowed = area.rights.write if self._write else any(area.rights)  # x86 reads what it may write or run
+        if not allowed:
             kernel.counts.bad_rights += 1
             return NO_RIGHT
         area.anon = True
@@ -138,6 +152,10 @@ class Fault:
                 return self._out_of_memory()
             yield from cpu.sync()
             self._look_at_entry()
+        if self._filled:
+            kernel.counts.fills += 1
+            cpu.charge(kernel.costs.radix_fill + kernel.costs.pte_set, "fill fault")
+            return ""
         entry = self._entry
         if not entry & PRESENT:
             if not self._write and kernel.switches.zero_page:
@@ -170,8 +188,9 @@ class Fault:
         enough = len(frames) >= len(missing)
         if enough and missing:
             spare = iter(frames)
-            made, _ = space.tables.adopt(place, vpn, lambda _: next(spare))
+            made, copied = space.tables.adopt(place, vpn, lambda _: next(spare))
             kernel.counts.tables_made += made
+            self._filled = copied > 0 and space.tables.has_entry(place, vpn)  # the tables came with the entry
             frames = list(spare)
         yield from kernel.frames.release(cpu, frames, FAULT, on_lru=False)
         return enough

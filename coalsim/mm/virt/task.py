@@ -19,14 +19,14 @@ from coalsim.cpus.operation import Running as Entered
 from coalsim.cpus.runqueue import Thread
 from coalsim.engine.clock import Op
 from coalsim.errors import KernelPanic
-from coalsim.mm.paging.entry import describe, pfn_of
+from coalsim.mm.paging.entry import describe
 from coalsim.mm.virt import fork as forking
 from coalsim.mm.virt import mapping
 from coalsim.mm.virt.area import READ_WRITE, Area, Rights
 from coalsim.mm.virt.fault import Fault
 from coalsim.mm.virt.process import Process
 from coalsim.mm.virt.uaccess import is_kernel_pointer, is_user_pointer, pieces
-from coalsim.units import PAGE_SHIFT, PAGE_SIZE, Time, Vpn
+from coalsim.units import PAGE_SHIFT, PAGE_SIZE, Pfn, Time, Vpn
 
 USER = "user"
 SYSCALL = "syscall"
@@ -107,7 +107,9 @@ class Task:
         """Map so many bytes of zeros; returns where, or a negative error."""
         pages = -(-length // PAGE_SIZE)
         first = Vpn((address or 0) >> PAGE_SHIFT)
-        if pages <= 0 or (address is not None and not self._is_user(address, length)):
+        if pages <= 0 or (
+            address is not None and (address % PAGE_SIZE or not self._is_user(address, length))
+        ):
             return EINVAL
         area = Area(first=first, last=Vpn(first + pages), rights=rights, shared=shared, name=name)
         running = yield from self._enter("mmap")
@@ -180,6 +182,8 @@ class Task:
         verdict = yield from self._make_usable(Vpn(address >> PAGE_SHIFT), write, site)
         if verdict:
             yield from self._die(f"{verdict}, at {address:#x}")
+        if self.cpu.queue.slice_over(self.cpu.ticks):
+            yield from self.cpu.preempt_point()
 
     def _use(self, vpn: Vpn, write: bool, site: str) -> Op[None]:
         verdict = yield from self._make_usable(vpn, write, site)
@@ -235,6 +239,8 @@ class Task:
                         unit.note_run(part, hits, write, site)
                     cpu.charge(hits * unit.l1_hit, USER)
                     done += hits
+                    if cpu.queue.slice_over(cpu.ticks):
+                        yield from cpu.preempt_point()
                 else:
                     yield from self._use(Vpn(pages[done]), write, site)
                     done += 1
@@ -262,24 +268,30 @@ class Task:
         """Write bytes to user memory."""
         done = 0
         for at, size in pieces(address, len(data)):
-            yield from self.touch(at, write=True)
-            yield from self.cpu.sync()
-            self._kernel.ram.write(
-                pfn_of(self._space.tables.lookup(Vpn(at >> PAGE_SHIFT))),
-                at % PAGE_SIZE,
-                data[done : done + size],
-            )
+            pfn = yield from self._frame_for(at, write=True)
+            self._kernel.ram.write(pfn, at % PAGE_SIZE, data[done : done + size])
             done += size
 
     def load(self, address: int, size: int) -> Op[bytes]:
         """Read bytes of user memory."""
         data = b""
         for at, part in pieces(address, size):
-            yield from self.touch(at, write=False)
-            yield from self.cpu.sync()
-            pfn = pfn_of(self._space.tables.lookup(Vpn(at >> PAGE_SHIFT)))
+            pfn = yield from self._frame_for(at, write=False)
             data += self._kernel.ram.read(pfn, at % PAGE_SIZE, part)
         return data
+
+    def _frame_for(self, address: int, *, write: bool) -> Op[Pfn]:
+        """The frame that an access uses, by the TLB's word and not by the table's; synchronised.
+
+        Between the access and its effect others may have unmapped the page and flushed it: then again.
+        """
+        vpn = address >> PAGE_SHIFT
+        while True:
+            yield from self.touch(address, write=write)
+            yield from self.cpu.sync()
+            entry = self._unit.tlb.lookup(vpn, self._unit.asid)
+            if entry is not None and (entry.dirty or not write):
+                return entry.translation.pfn
 
     def copy_to_user(self, address: int, data: bytes) -> Op[int]:
         """From kernel mode: write bytes to user memory; returns how many could not be written."""
@@ -298,17 +310,21 @@ class Task:
         if size and not is_user_pointer(self._kernel.geometry, address, size):
             return size
         done = 0
+        unit = self._unit
         for at, part in pieces(address, size):
-            verdict = yield from self._make_usable(Vpn(at >> PAGE_SHIFT), data is not None, "user copy")
-            if verdict:
-                return size - done
-            self.cpu.charge(-(-part // 64) * self._costs.user_copy_per_64, "user copy")
-            yield from self.cpu.sync()
-            pfn = pfn_of(self._space.tables.lookup(Vpn(at >> PAGE_SHIFT)))
+            vpn, entry = Vpn(at >> PAGE_SHIFT), None
+            while entry is None or (data is not None and not entry.dirty):
+                verdict = yield from self._make_usable(vpn, data is not None, "user copy")
+                if verdict:
+                    return size - done
+                yield from self.cpu.sync()
+                entry = unit.tlb.lookup(vpn, unit.asid)
+            pfn = entry.translation.pfn
             if data is not None:
                 self._kernel.ram.write(pfn, at % PAGE_SIZE, data[done : done + part])
             elif found is not None:
                 found += self._kernel.ram.read(pfn, at % PAGE_SIZE, part)
+            self.cpu.charge(-(-part // 64) * self._costs.user_copy_per_64, "user copy")
             done += part
         return 0
 
@@ -428,7 +444,8 @@ class Task:
             yield from self.cpu.sync()
             if all(child.is_over for child in self.process.children):
                 return
-            self.process.waiting.append(self)
+            if self not in self.process.waiting:
+                self.process.waiting.append(self)
             yield from self.sleep_until_woken()
 
     # -- in and out of the kernel ----------------------------------------------------------------------
