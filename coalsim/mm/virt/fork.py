@@ -118,6 +118,8 @@ def _copy_table(
 def tear_down(space: AddressSpace, cpu: Cpu) -> Op[None]:
     """The last thread has gone: give everything back."""
     kernel, end = space.kernel, space.kernel.geometry.user_pages
+    if kernel.policy.is_lazy:
+        yield from kernel.policy.drain(cpu)  # nothing of the space may still wait for its flush
     yield from space.lock_write(cpu, 0, end, "exit_mmap")
     removed = space.areas.remove(0, end)
     cpu.charge(len(removed.areas) * kernel.costs.area_remove, "areas")
