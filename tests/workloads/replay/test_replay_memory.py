@@ -1,5 +1,6 @@
 """Host memory of a replay: what is live in the trace, not what is long."""
 
+import gc
 import tracemalloc
 from pathlib import Path
 from typing import Literal
@@ -23,10 +24,13 @@ def peak_of(path: Path, turns: int, mode: Literal["open", "closed"]) -> int:
             trace.write(page_free(time + 3000, cpu, 8 * turn))
             body = f"page={8 * turn:#x} pfn={8 * turn:#x} order=0"
             trace.write(line(time + 3000, cpu, "mm_page_free_batched", body))
+    gc.collect()
+    gc.freeze()  # else what earlier tests left alive delays the collection of this run's garbage
     tracemalloc.start()
     Run(ReplayPlan(trace=str(path), mode=mode))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+    gc.unfreeze()
     return peak
 
 
