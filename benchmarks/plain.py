@@ -6,7 +6,7 @@ Times are picoseconds, as in coalsim.
 """
 
 import heapq
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
@@ -220,4 +220,124 @@ def lock_loop_on_a_heap(
     while queue[0][0] < until:
         _, number, steps = heapq.heappop(queue)
         heapq.heappush(queue, (next(steps), number, steps))
+    return counts
+
+
+def shootdowns(
+    rounds: int, flights: list[int], answers: list[int], before: int, handler: int, after: int
+) -> list[int]:
+    """A broadcast to targets with a process and a store each, `rounds` times; returns how long each took.
+
+    Args:
+        rounds: how many.
+        flights: from the send to the arrival, by target.
+        answers: from a handler's end to its answer being seen, by target.
+        before: the initiator's own work up to the send.
+        handler, after: the handler up to its answer, and its rest.
+    """
+    env = simpy.Environment()
+    requests = [simpy.Store(env) for _ in flights]
+    answered = simpy.Store(env)
+    taken = [0] * len(flights)
+    latencies: list[int] = []
+
+    def deliver(number: int) -> Steps:
+        yield env.timeout(flights[number])
+        yield requests[number].put(env.now)
+
+    def answer(number: int) -> Steps:
+        yield env.timeout(answers[number])
+        yield answered.put(number)
+
+    def target(number: int) -> Steps:
+        while True:
+            yield requests[number].get()
+            yield env.timeout(handler)
+            env.process(answer(number))
+            yield env.timeout(after)
+            taken[number] += handler + after
+
+    def initiator() -> Steps:
+        for _ in range(rounds):
+            began = env.now
+            yield env.timeout(before)
+            for number in range(len(flights)):
+                env.process(deliver(number))
+            for _ in flights:
+                yield answered.get()
+            latencies.append(env.now - began)
+
+    for number in range(len(flights)):
+        env.process(target(number))
+    env.run(env.process(initiator()))
+    return latencies
+
+
+@dataclass
+class Mapping:
+    """A translation, and since when it has been dead."""
+
+    page: int
+    frame: int
+    dirty: bool = True
+    died: int | None = None
+
+
+class Tlb:
+    """One level of sets, least recently used out."""
+
+    def __init__(self, entries: int, ways: int) -> None:
+        self.ways = ways
+        self.sets: list[OrderedDict[tuple[int, int], Mapping]] = [
+            OrderedDict() for _ in range(entries // ways)
+        ]
+
+    def lookup(self, page: int, tag: int) -> Mapping | None:
+        """What is known of a page."""
+        ways = self.sets[page % len(self.sets)]
+        found = ways.get((page, tag))
+        if found is not None:
+            ways.move_to_end((page, tag))
+        return found
+
+    def insert(self, page: int, tag: int, mapping: Mapping) -> None:
+        """Remember a page."""
+        ways = self.sets[page % len(self.sets)]
+        if len(ways) == self.ways:
+            ways.popitem(last=False)
+        ways[page, tag] = mapping
+
+
+@dataclass
+class TouchCounts:
+    """What was used, and where each CPU's time went."""
+
+    hits: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    time: dict[tuple[int, str], int] = field(default_factory=lambda: defaultdict(int))
+    stale: list[tuple[int, int, int]] = field(default_factory=list)
+
+
+def touches(cpus: int, pages: int, sweeps: int, cost: int) -> TouchCounts:
+    """Accesses that hit the TLB, a timeout each; uses of dead translations are found."""
+    env = simpy.Environment()
+    counts = TouchCounts()
+
+    def cpu(number: int) -> Steps:
+        tlb = Tlb(64, 4)
+        for page in range(pages):
+            tlb.insert(page, number, Mapping(page, number * pages + page))
+        for _ in range(sweeps):
+            for page in range(pages):
+                mapping = tlb.lookup(page, number)
+                if mapping is None or not mapping.dirty:
+                    raise AssertionError("all pages fit into the TLB")
+                counts.hits[number] += 1
+                if mapping.died is not None and mapping.died < env.now:
+                    counts.stale.append((env.now, number, page))
+                yield env.timeout(cost)
+                counts.time[number, "user"] += cost
+
+    for number in range(cpus):
+        env.process(cpu(number))
+    env.run()
     return counts

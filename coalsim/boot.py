@@ -21,6 +21,7 @@ from coalsim.cpus.delivery import lookahead as delivery_lookahead
 from coalsim.cpus.runqueue import Thread, report_asleep
 from coalsim.engine.accounts import split_at
 from coalsim.engine.clock import Engine, Op
+from coalsim.engine.collector import seldom_collecting
 from coalsim.engine.probes import Probes
 from coalsim.engine.streams import Streams
 from coalsim.errors import ConfigError, DeadlockError, Problem
@@ -271,7 +272,9 @@ class System:
         Raises:
             DeadlockError: nothing can happen any more, or somebody waits for what nobody will do.
         """
-        if not self.env.run_to(until):
+        with seldom_collecting():
+            ended = self.env.run_to(until)
+        if not ended:
             raise DeadlockError(self._stuck() or "nothing can happen any more")
         if stuck := self._stuck():
             raise DeadlockError(stuck)

@@ -5,6 +5,7 @@
 Built when a load first asks for it, so that loads without processes pay nothing.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -132,8 +133,10 @@ def build_vm(parts: VmParts) -> VirtualMemory:
     ram = Ram()
     oracle = Oracle(len(cpus)) if switches.oracle else None
 
+    starts, nodes = [zone.first for zone in pages.zones], [zone.node for zone in pages.zones]
+
     def node_of(pfn: int) -> int:
-        return pages.zone_of(pfn).node
+        return nodes[bisect_right(starts, pfn) - 1]
 
     clock = machine.clock_ghz.value
     lines = TableLines(
@@ -145,9 +148,10 @@ def build_vm(parts: VmParts) -> VirtualMemory:
         ),
         [place.socket for place in machine.cpus],
         [[machine.dram_latency(here.node, there.node) for there in machine.nodes] for here in machine.nodes],
+        node_of,
     )
     walking = walk_costs(machine, geometry)
-    units = [TranslationUnit(cpu, walking, lines, node_of, ram.table, oracle) for cpu in cpus]
+    units = [TranslationUnit(cpu, walking, lines, ram.table, oracle) for cpu in cpus]
     policy = make_shootdown(
         parts.policy,
         ShootdownSystem(

@@ -22,7 +22,7 @@ from simpy.events import Event
 
 from coalsim.cpus.deadlock import Agent, Blocker, check_for_deadlock
 from coalsim.cpus.runqueue import PARKED, RunQueue, Thread
-from coalsim.engine.clock import RANK_MESSAGE, Engine, Op
+from coalsim.engine.clock import RANK_BARRIER, RANK_MESSAGE, Engine, Op
 from coalsim.engine.messages import Shot
 from coalsim.engine.runahead import HANDLER, Clocked
 from coalsim.errors import KernelBug
@@ -117,7 +117,7 @@ class Cpu(Clocked):
     def main(self) -> Op[None]:
         """Run threads for ever; idle when there is none."""
         self.alarm.arm(self.env._now)
-        yield self.alarm  # SimPy starts processes in the order in which they were made
+        yield self.alarm  # threads run in this processor's order, whoever was started first
         self.alarm.reset()
         self.new_limit()
         while True:
@@ -172,7 +172,8 @@ class Cpu(Clocked):
         """Give the processor its first threads and begin; before the engine runs."""
         for thread in threads:
             self.queue.put(thread)
-        self.env.process(self.main())
+        step = process(self.main())
+        self.env.post_event(self.env._now, RANK_BARRIER, step)
 
     def park(self) -> Op[None]:
         """Take the running thread off the processor until somebody enqueues it again."""
@@ -268,8 +269,12 @@ class Cpu(Clocked):
         for at, target in arrivals:
             assert at >= now + env.lookahead, "a message may not arrive within the lookahead"
             target.inbox.append(at)
-            shot.waiting_for[target.id] = target
-            groups.setdefault(at, []).append(target)
+            if not shot.joinable:
+                shot.waiting_for[target.id] = target
+            if at in groups:
+                groups[at].append(target)
+            else:
+                groups[at] = [target]
         for at in sorted(groups):
             group = sorted(groups[at], key=lambda cpu: cpu.id)
 
@@ -303,6 +308,10 @@ class Cpu(Clocked):
             self._handle(at, max(at, self.off_until), shot)
 
     def _handle(self, arrived: Time, may_start: Time, shot: Shot["Cpu"]) -> None:
+        if shot.joinable:  # a carrier: what it carries is answered
+            self.steal(may_start, shot.cost, HANDLER)
+            shot.effect(self)
+            return
         started = max(may_start, self.handler_until)
         self.steal(may_start, shot.cost, HANDLER)
         shot.effect(self)
@@ -336,6 +345,20 @@ class Cpu(Clocked):
         event.callbacks.append(lambda _: self.alarm.arm(self.env._now + 1))
         yield from self.wait(cause)
         return event.value
+
+
+def process(main: Op[None]) -> Callable[[Event], None]:
+    """What goes on with a processor's process when the event for which it waits is served.
+
+    The part of `simpy.Process` that a processor needs: its process never ends, nobody
+    waits for it or interrupts it, and its events are its alarm, which never fails.
+    """
+    send = main.send
+
+    def step(_: Event) -> None:
+        send(None).callbacks.append(step)
+
+    return step
 
 
 class _Answers:

@@ -73,13 +73,15 @@ class CallQueue:
         requests, self._waiting, self._arrives = self._waiting, [], -1
         starts = target.handler_until
         self._handler_starts = starts
-        target.join_until = max(target.join_until, starts)
+        if starts > target.join_until:
+            target.join_until = starts
         for shot in requests:
             began = target.handler_until
-            target.steal(began, shot.cost, "handler")
+            if shot.cost:
+                target.steal(began, shot.cost, "handler")
             shot.effect(target)
-            came = max(arrived, shot.sent)  # a request may join a handler that is pending
-            shot.answer(target.id, came, max(came, starts), began, target.handler_until)
+            came = arrived if arrived > shot.sent else shot.sent  # a request may join a pending handler
+            shot.answer(target.id, came, starts if starts > came else came, began, target.handler_until)
 
 
 def call_many(

@@ -38,6 +38,7 @@ class Run:
     """
 
     __slots__ = ("step", "translations", "vpns")
+    died = True  # as far as a judge knows who looks for the dead only: it has to look at each of them
 
     def __init__(self, vpns: Sequence[int], step: Time, translations: Mapping[int, Translation]) -> None:
         self.vpns = vpns
@@ -98,7 +99,7 @@ class Oracle:
         self.broken = 0
         self.worst_stale: Time = 0  # longest time between a death and an allowed use after it
         self._findings: list[Finding] = []
-        self._graves: dict[Pfn, list[Translation]] = {}
+        self.graves: dict[int, list[Translation]] = {}  # by frame
         self._buried = 0
         self._sweep_at = SWEEP_AT
 
@@ -109,16 +110,21 @@ class Oracle:
         uses = self.unchecked[cpu]
         self.checked += len(uses)
         for time, what, write, site in uses:
-            if isinstance(what, Run):
-                self.checked += len(what.vpns) - 1
-                if any(translation.died is not None for translation in what.translations.values()):
-                    for number, vpn in enumerate(what.vpns):
-                        translation = what.translations[vpn]
-                        if translation.died is not None:
-                            self._judge_dead(cpu, time + number * what.step, translation, write, site)
-            elif what.died is not None:
-                self._judge_dead(cpu, time, what, write, site)
+            if what.died is not None:  # rare; a run is always looked at
+                if isinstance(what, Run):
+                    self._judge_run(cpu, time, what, write, site)
+                else:
+                    self._judge_dead(cpu, time, what, write, site)
         uses.clear()
+
+    def _judge_run(self, cpu: CpuId, time: Time, run: Run, write: bool, site: str) -> None:
+        self.checked += len(run.vpns) - 1
+        if all(translation.died is None for translation in run.translations.values()):
+            return
+        for number, vpn in enumerate(run.vpns):
+            translation = run.translations[vpn]
+            if translation.died is not None:
+                self._judge_dead(cpu, time + number * run.step, translation, write, site)
 
     def _judge_dead(self, cpu: CpuId, time: Time, translation: Translation, write: bool, site: str) -> None:
         died = translation.died
@@ -170,7 +176,7 @@ class Oracle:
         translation.pending = pending
         translation.lost_frame = lost_frame
         if lost_frame:
-            self._graves.setdefault(translation.pfn, []).append(translation)
+            self.graves.setdefault(translation.pfn, []).append(translation)
             self._buried += 1
             if self._buried > self._sweep_at:
                 self._sweep()
@@ -183,7 +189,7 @@ class Oracle:
 
     def given_out(self, pfn: Pfn, moment: Moment) -> None:
         """A frame has a new owner."""
-        dead = self._graves.pop(pfn, None)
+        dead = self.graves.pop(pfn, None)
         if dead is not None:
             self._buried -= len(dead)
             for translation in dead:
@@ -201,12 +207,12 @@ class Oracle:
     def _sweep(self) -> None:
         """Forget the dead that nobody can use any more."""
         unjudged = self.is_in_use()
-        kept: dict[Pfn, list[Translation]] = {}
-        for pfn, dead in self._graves.items():
+        kept: dict[int, list[Translation]] = {}
+        for pfn, dead in self.graves.items():
             held = [one for one in dead if one.cached or id(one) in unjudged]
             if held:
                 kept[pfn] = held
-        self._graves = kept
+        self.graves = kept
         self._buried = sum(len(dead) for dead in kept.values())
         self._sweep_at = max(SWEEP_AT, 2 * self._buried)
 

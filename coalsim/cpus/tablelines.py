@@ -14,7 +14,7 @@ cache keeps is an assumed share of it: data and code want the rest.
 Shared state: `sync` before every use; it costs time only through what it returns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from coalsim.cpus.cpu import Cpu
@@ -40,10 +40,18 @@ class TableLines:
         costs: of reading a line.
         socket_of: by processor.
         dram: [from node][to node], in ps.
+        node_of: the node of a frame; asked only where a line comes from memory.
     """
 
-    def __init__(self, costs: LineCosts, socket_of: Sequence[int], dram: Sequence[Sequence[Time]]) -> None:
+    def __init__(
+        self,
+        costs: LineCosts,
+        socket_of: Sequence[int],
+        dram: Sequence[Sequence[Time]],
+        node_of: Callable[[int], int],
+    ) -> None:
         self._costs = costs
+        self._node_of = node_of
         self._socket_of = socket_of
         self._dram = dram
         self._own: list[dict[int, int]] = [{} for _ in socket_of]  # line -> version that is there
@@ -52,8 +60,8 @@ class TableLines:
         self._version: dict[int, int] = {}
         self.dram_reads = 0
 
-    def read(self, cpu: Cpu, line: int, node: int) -> Time:
-        """What it costs to read a line whose frame is on `node`; it is near afterwards."""
+    def read(self, cpu: Cpu, line: int) -> Time:
+        """What it costs to read a line; it is near afterwards."""
         own = self._own[cpu.id]
         version = self._version.get(line, 0)
         if own.get(line) == version:
@@ -68,18 +76,18 @@ class TableLines:
         elif line in shared:
             cost = self._costs.shared_hit
         else:
-            cost = self._dram[cpu.node][node]
+            cost = self._dram[cpu.node][self._node_of(line >> LINE_SHIFT)]
             self.dram_reads += 1
         self._keep_shared(shared, line)
         self._keep_own(own, line, version)
         return cost
 
-    def write(self, cpu: Cpu, line: int, node: int) -> Time:
+    def write(self, cpu: Cpu, line: int) -> Time:
         """What it costs to get a line for writing, beside the store itself; nobody else has it afterwards."""
         if self._dirty.get(line) is cpu:
             return 0
         own, version = self._own[cpu.id], self._version.get(line, 0)
-        cost = 0 if own.get(line) == version else self.read(cpu, line, node)
+        cost = 0 if own.get(line) == version else self.read(cpu, line)
         self._version[line] = version + 1
         self._dirty[line] = cpu
         for shared in self._shared:

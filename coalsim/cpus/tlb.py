@@ -43,29 +43,43 @@ class Tlb:
         self.touched: list[Entry] = []
         self._l1 = TlbLevel(l1)
         self._l2 = TlbLevel(l2)
-        self._l1_sets, self._l1_count = self._l1.sets, self._l1.count  # `lookup` is the hottest path of all
+        # lookups are the hottest path of all
+        self.l1_sets, self.l1_count, self._l1_tags = self._l1.sets, self._l1.count, self._l1.by_tag
+        self._l2_sets, self._l2_count, self._l2_tags = self._l2.sets, self._l2.count, self._l2.by_tag
 
     # -- use -------------------------------------------------------------------------
 
     def lookup(self, vpn: int, asid: int) -> Entry | None:
         """The translation of a page, or None: then somebody has to walk.
 
-        The same as `TlbLevel.use` on L1, written out for speed; the rest is rare.
+        The same as `TlbLevel.use` on L1 and then on L2, written out for speed; global
+        entries are rare.
         """
-        ways = self._l1_sets[vpn % self._l1_count]
+        ways = self.l1_sets[vpn % self.l1_count]
         key = vpn << TAG_BITS | asid
         entry = ways.pop(key, None)
-        if entry is None:
+        if entry is not None:
+            ways[key] = entry
+            self.hits_l1 += 1
+            self.level = 1
+            return entry
+        if EVERYONE in self._l1_tags or EVERYONE in self._l2_tags:
             return self._lookup_further(vpn, asid)
+        ways = self._l2_sets[vpn % self._l2_count]
+        entry = ways.pop(key, None)
+        if entry is None:
+            self.misses += 1
+            return None
         ways[key] = entry
-        self.hits_l1 += 1
-        self.level = 1
+        self._l1.put(vpn, asid, entry)
+        self.hits_l2 += 1
+        self.level = 2
         return entry
 
     def _lookup_further(self, vpn: int, asid: int) -> Entry | None:
         """Global entries of L1, then L2."""
         l1, l2 = self._l1, self._l2
-        if EVERYONE in l1.by_tag and (entry := l1.use(vpn, EVERYONE)):
+        if entry := l1.use(vpn, EVERYONE):
             self.hits_l1 += 1
             self.level = 1
             return entry
@@ -151,14 +165,16 @@ class Tlb:
     def insert(self, vpn: int, asid: int, entry: Entry) -> None:
         """Store into both levels, as the youngest; replaces the page's entry under the same tag."""
         tag = EVERYONE if entry.translation.is_global else asid
-        self._l2.put(vpn, tag, entry)
-        self._l1.put(vpn, tag, entry)
+        key = vpn << TAG_BITS | tag
+        self._l2.put_key(key, vpn, tag, entry)
+        self._l1.put_key(key, vpn, tag, entry)
 
     def invalidate(self, vpn: int, asid: int) -> bool:
         """Forget a page in one ASID and its global entry, as INVLPG does; whether there was one."""
         found = False
         for level in (self._l1, self._l2):
-            found |= level.drop(vpn, asid)
+            if vpn in level.by_tag.get(asid, NO_PAGES):
+                found = level.drop(vpn, asid)
             if EVERYONE in level.by_tag:
                 found |= level.drop(vpn, EVERYONE)
         return found

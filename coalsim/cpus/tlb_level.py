@@ -53,7 +53,7 @@ class Entry:
 
     __slots__ = ("dirty", "translation")
 
-    def __init__(self, translation: Translation, *, dirty: bool = False) -> None:
+    def __init__(self, translation: Translation, dirty: bool = False) -> None:
         self.translation = translation
         self.dirty = dirty
 
@@ -75,10 +75,11 @@ class TlbLevel:
 
     def put(self, vpn: int, tag: int, entry: Entry) -> None:
         """Store as the youngest of its set; the oldest makes room."""
+        self.put_key(vpn << TAG_BITS | tag, vpn, tag, entry)
+
+    def put_key(self, key: int, vpn: int, tag: int, entry: Entry) -> None:
+        """The same for a page and tag that have been put together; levels share the number."""
         by_tag = self.by_tag
-        if tag not in by_tag:
-            by_tag[tag] = {}
-        key = vpn << TAG_BITS | tag
         ways = self.sets[vpn % self.count]
         if key in ways:
             ways.pop(key).translation.cached -= 1
@@ -86,7 +87,11 @@ class TlbLevel:
             victim = next(iter(ways))  # the oldest
             ways.pop(victim).translation.cached -= 1
             del by_tag[victim & TAG_MASK][victim >> TAG_BITS]
-        ways[key] = by_tag[tag][vpn] = entry
+        ways[key] = entry
+        try:
+            by_tag[tag][vpn] = entry
+        except KeyError:
+            by_tag[tag] = {vpn: entry}
         entry.translation.cached += 1
 
     def use(self, vpn: int, tag: int) -> Entry | None:

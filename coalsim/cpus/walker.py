@@ -15,14 +15,15 @@ where the line of the table is (`tablelines.py`).
 Page tables are reached through the `Tree` protocol, filled in by mm/paging.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.oracle import Oracle, Run
-from coalsim.cpus.tablelines import TableLines, line_of
+from coalsim.cpus.tablelines import LINE_SHIFT, TableLines, line_of
 from coalsim.cpus.tlb import Entry, Shape, Tlb
+from coalsim.cpus.tlb_level import TAG_BITS
 from coalsim.cpus.translation import Translation
 from coalsim.units import Pfn, Time, Vpn
 
@@ -41,8 +42,9 @@ class TableWords(Protocol):
     linked: bool
     """Some directory entry points to it."""
 
-    def __getitem__(self, index: int) -> int:
-        """An entry."""
+    @property
+    def slots(self) -> "Sequence[int] | Mapping[int, int]":
+        """Its entries, by index."""
 
     def exchange(self, index: int, word: int) -> int:
         """Store an entry; returns the old one."""
@@ -104,14 +106,6 @@ class WalkCosts:
     entry_bytes: int
 
 
-class Walked(NamedTuple):
-    """How a walk ended."""
-
-    entry: Entry | None  # what is in the TLB now; None: a fault
-    word: int  # the leaf entry that was read, 0 if a table was missing
-    cost: Time
-
-
 class Cached(NamedTuple):
     """A pointer to a table in a paging-structure cache."""
 
@@ -126,9 +120,10 @@ class TranslationUnit:
         cpu: whose it is.
         costs: of the machine and of the geometry of its tables.
         lines: of all page tables.
-        node_of: of a frame.
         table_of: the table in a frame, if one is there.
         oracle: who judges uses; None: nobody.
+
+    `walk_cost` is what the last walk took, for its caller to charge.
     """
 
     __slots__ = (
@@ -136,17 +131,23 @@ class TranslationUnit:
         "_costs",
         "_cpu",
         "_leaf_bits",
+        "_leaf_mask",
         "_lines",
-        "_node_of",
+        "_pointers",
         "_table_of",
+        "_walk_sites",
         "asid",
+        "l1_count",
         "l1_hit",
+        "l1_sets",
+        "missed",
         "misses",
         "oracle",
         "space",
         "tlb",
         "tree",
         "unchecked",
+        "walk_cost",
         "walks",
     )
 
@@ -155,26 +156,30 @@ class TranslationUnit:
         cpu: Cpu,
         costs: WalkCosts,
         lines: TableLines,
-        node_of: Callable[[Pfn], int],
         table_of: Callable[[Pfn], TableWords | None],
         oracle: Oracle | None,
     ) -> None:
         self._cpu = cpu
         self._costs = costs
         self._leaf_bits = costs.leaf_bits
+        self._leaf_mask = (1 << costs.leaf_bits) - 1
         self._lines = lines
-        self._node_of = node_of
         self._table_of = table_of
         self.oracle = oracle
         self.unchecked = oracle.unchecked[cpu.id] if oracle is not None else None
         self.tlb = Tlb(costs.l1, costs.l2)
+        self.l1_sets, self.l1_count = self.tlb.l1_sets, self.tlb.l1_count
         self._caches: list[dict[int, Cached]] = [{} for _ in costs.structure_entries]
+        self._pointers = self._caches[0] if self._caches else {}  # to leaf tables
+        self._walk_sites: dict[str, str] = {}  # by site: its name where the walker is what uses a translation
+        self.missed = -1  # page and ASID of the last lookup that found nothing; -1: something came in since
         self.l1_hit = costs.l1_hit
         self.asid = 0
         self.space: Mapped | None = None
         self.tree: Tree | None = None
         self.walks = 0
         self.misses = 0
+        self.walk_cost: Time = 0
 
     def reset(self) -> None:
         """Forget what was counted, at the end of the warm-up."""
@@ -184,18 +189,41 @@ class TranslationUnit:
     # -- use ---------------------------------------------------------------------------
 
     def hit(self, vpn: int, write: bool, site: str, cause: str) -> bool:
-        """Use a page through the TLB, after a look; False: walk."""
-        entry = self.tlb.lookup(vpn, self.asid)
-        if entry is None or (write and not entry.dirty):
+        """Use a page through the TLB, after a look; False: walk.
+
+        `Tlb.lookup` for the common case and `Cpu.charge`, in line: every access comes through here.
+        Who runs hits only has them judged where he looks, at `judge_if_many`.
+        """
+        key = vpn << TAG_BITS | self.asid
+        ways = self.l1_sets[vpn % self.l1_count]
+        entry = ways.pop(key, None)
+        if entry is not None:
+            ways[key] = entry  # the youngest again
+            self.tlb.hits_l1 += 1
+            cost = self.l1_hit
+        else:
+            entry = self.tlb.lookup(vpn, self.asid)
+            if entry is None:
+                self.missed = key
+                return False
+            cost = self.l1_hit if self.tlb.level == 1 else self._costs.l2_hit
+        if write and not entry.dirty:
             return False
-        cpu, costs = self._cpu, self._costs
-        unchecked = self.unchecked
-        if unchecked is not None:
-            if len(unchecked) > JUDGE_AT and self.oracle is not None and cpu.clock == cpu.env._now:
-                self.oracle.judge(cpu.id)
-            unchecked.append((cpu.clock, entry.translation, write, site))
-        cpu.charge(costs.l1_hit if self.tlb.level == 1 else costs.l2_hit, cause)
+        cpu = self._cpu
+        clock = cpu.clock
+        if self.unchecked is not None:
+            self.unchecked.append((clock, entry.translation, write, site))
+        cpu.clock = clock = clock + cost
+        cpu.account[cause] += cost
+        if clock > cpu.limit:
+            cpu.tail.append((cause, cost))
         return True
+
+    def judge_if_many(self) -> None:
+        """Let the oracle judge what this processor has used, if that is much and it is synchronised."""
+        unchecked, cpu = self.unchecked, self._cpu
+        if unchecked is not None and len(unchecked) > JUDGE_AT and cpu.clock == cpu.env._now:
+            self.judge()
 
     def note_run(self, vpns: Sequence[int], hits: int, write: bool, site: str) -> None:
         """The first `hits` pages of a run have just hit; the clock stands at the first access."""
@@ -204,54 +232,76 @@ class TranslationUnit:
         touched = {int(entry.translation.vpn): entry.translation for entry in self.tlb.touched}
         run = Run(vpns[:hits], self.l1_hit, touched)
         unchecked.append((self._cpu.clock, run, write, site))
-        if len(unchecked) > JUDGE_AT and self.oracle is not None and self._cpu.clock == self._cpu.env._now:
-            self.oracle.judge(self._cpu.id)
+        self.judge_if_many()
 
-    def walk(self, vpn: Vpn, *, write: bool, user: bool, site: str) -> Walked:
-        """Walk the tables of the loaded space and fill the TLB; synchronised.
-
-        The caller charges the cost.
-        """
-        cpu, costs, tree, space = self._cpu, self._costs, self.tree, self.space
-        assert cpu.clock == cpu.env._now, "page tables are shared state: sync before"
-        assert tree is not None, "a walk needs an address space"
-        assert space is not None, "a walk needs an address space"
-        if self.unchecked is not None and len(self.unchecked) > JUDGE_AT and self.oracle is not None:
-            self.oracle.judge(cpu.id)
+    def walk(self, vpn: Vpn, write: bool, user: bool, site: str) -> bool:
+        """Walk the tables of the loaded space and fill the TLB; synchronised.  False: a fault."""
+        cpu, costs, unchecked = self._cpu, self._costs, self.unchecked
+        clock = cpu.clock
+        assert clock == cpu.env._now, "page tables are shared state: sync before"
         self.walks += 1
-        cost = costs.walk_fixed
-        found, reads = self._leaf_table(space, tree, vpn, site)
-        cost += reads
-        if found is None:
-            return Walked(None, 0, cost)
-        table, index = found
-        line, node = line_of(table.pfn, index, costs.entry_bytes), self._node_of(table.pfn)
-        cost += self._lines.read(cpu, line, node)
-        word = table[index]
+        self.walk_cost = costs.walk_fixed
+        if unchecked is not None and len(unchecked) > JUDGE_AT:
+            self.judge()
+        key = self.asid << ASID_SHIFT | vpn >> self._leaf_bits
+        cached = self._pointers.pop(key, None)
+        if cached is not None:  # the paging-structure cache knows the leaf table: the walk begins there
+            self._pointers[key] = cached  # the youngest again
+            table, pointer = cached
+            if unchecked is not None:
+                unchecked.append((clock, pointer, False, self._walk_sites.get(site) or self._walk_site(site)))
+        else:
+            found = self._leaf_table(vpn)
+            if found is None:
+                return False
+            table = found
+        if not table.linked:  # a table that is gone: what the walker reads there is garbage
+            self._pointers.pop(key, None)
+            return False
+        index = vpn & self._leaf_mask
+        line = table.pfn << LINE_SHIFT | index * costs.entry_bytes >> LINE_SHIFT
+        self.walk_cost += self._lines.read(cpu, line)
+        word = table.slots[index]
         if not word & PRESENT or (write and not word & WRITABLE) or (user and not word & USER):
-            return Walked(None, word, cost)
+            return False
         marks = ACCESSED | DIRTY if write else ACCESSED
         if word & marks != marks:
             table.exchange(index, word | marks)
-            cost += costs.set_accessed + self._lines.write(cpu, line, node)
+            self.walk_cost += costs.set_accessed + self._lines.write(cpu, line)
+        self._fill(vpn, word, write, site)
+        return True
+
+    def _fill(self, vpn: Vpn, word: int, write: bool, site: str) -> None:
+        """Put what the walk found into the TLB, in place of what that had for the page."""
+        space = self.space
+        assert space is not None, "it has just been walked"
         translation = space.translations.get(vpn)
         if translation is None or (translation.writable != bool(word & WRITABLE)):
             translation = self._new_translation(space, vpn, word)
-        entry = Entry(translation)
-        entry.dirty = write or bool(word & DIRTY and word & WRITABLE)
-        self.tlb.insert(vpn, self.asid, entry)  # in place of what it had for the page
+        entry = Entry(translation, write or word & (DIRTY | WRITABLE) == DIRTY | WRITABLE)
+        self.tlb.insert(vpn, self.asid, entry)
+        self.missed = -1
         if self.unchecked is not None:
-            self.unchecked.append((cpu.clock, translation, write, site))
-        return Walked(entry, word, cost)
+            self.unchecked.append((self._cpu.clock, translation, write, site))
+
+    def judge(self) -> None:
+        """Let the oracle judge what this processor has used; synchronised."""
+        if self.oracle is not None:
+            self.oracle.judge(self._cpu.id)
+
+    def _walk_site(self, site: str) -> str:
+        """The name of a site where not the program but a walk on its behalf uses a translation."""
+        name = self._walk_sites[site] = f"{site} (page walk)"
+        return name
 
     def _new_translation(self, space: Mapped, vpn: Vpn, word: int) -> Translation:
         translation = Translation(
             space.number,
             vpn,
             Pfn((word & FRAME_MASK) >> 12),
-            writable=bool(word & WRITABLE),
-            user=bool(word & USER),
-            is_global=bool(word & GLOBAL),
+            writable=word & WRITABLE != 0,
+            user=word & USER != 0,
+            is_global=word & GLOBAL != 0,
         )
         translation.older = space.translations.get(
             vpn
@@ -259,45 +309,30 @@ class TranslationUnit:
         space.translations[vpn] = translation
         return translation
 
-    def _leaf_table(
-        self, space: Mapped, tree: Tree, vpn: Vpn, site: str
-    ) -> tuple[tuple[TableWords, int] | None, Time]:
-        """The leaf table as this walker sees it, and what getting there cost."""
-        costs, cpu = self._costs, self._cpu
-        number = vpn >> self._leaf_bits
-        key = self.asid << ASID_SHIFT | number
-        caches = self._caches
-        if caches and (cached := caches[0].pop(key, None)) is not None:
-            caches[0][key] = cached
-            if self.unchecked is not None:
-                self.unchecked.append((cpu.clock, cached.translation, False, f"{site} (page walk)"))
-            if cached.table.linked:
-                return (cached.table, vpn & (1 << self._leaf_bits) - 1), 0
-            del caches[0][key]  # a table that is gone: what the walker reads there is garbage
-            return None, 0
+    def _leaf_table(self, vpn: Vpn) -> TableWords | None:
+        """The leaf table by reading the tables above it; adds the cost."""
+        costs, cpu, tree, space = self._costs, self._cpu, self.tree, self.space
+        assert tree is not None, "a walk needs an address space"
+        assert space is not None, "a walk needs an address space"
         path = tree.path(vpn)
         first = self._first_read(vpn, len(costs.index_bits))
-        cost = 0
         for step in path[first:]:
             if step.level == len(costs.index_bits) - 1:
                 break
-            cost += self._lines.read(
-                cpu, line_of(step.pfn, step.index, costs.entry_bytes), self._node_of(step.pfn)
-            )
+            self.walk_cost += self._lines.read(cpu, line_of(step.pfn, step.index, costs.entry_bytes))
             if not step.entry & PRESENT:
-                return None, cost
+                return None
             if not step.entry & ACCESSED:
                 table = self._table_of(step.pfn)
                 if table is not None:
                     table.exchange(step.index, step.entry | ACCESSED)
-                    cost += costs.set_accessed
+                    self.walk_cost += costs.set_accessed
             self._remember(space, vpn, step)
-        last = path[-1]
-        if last.level != len(costs.index_bits) - 1:
-            return None, cost
+        if path[-1].level != len(costs.index_bits) - 1:
+            return None
         leaf = tree.leaf(vpn)
         assert leaf is not None, "the path has just led to it"
-        return leaf, cost
+        return leaf[0]
 
     def _first_read(self, vpn: Vpn, levels: int) -> int:
         """The level at which the walk starts, by what the upper paging-structure caches know."""
@@ -372,6 +407,6 @@ class TranslationUnit:
 
     def _forget_tables(self, asid: int) -> None:
         for cache in self._caches:
-            gone = [key for key in cache if key >> ASID_SHIFT == asid]
-            for key in gone:
-                del cache[key]
+            if cache:
+                for key in [key for key in cache if key >> ASID_SHIFT == asid]:
+                    del cache[key]

@@ -62,10 +62,12 @@ class Engine(simpy.Environment):
             raise ValueError("lookahead is a time from 0 up")
         self.lookahead = lookahead
         self.run_ahead = run_ahead and lookahead > 0
+        self.reach = lookahead if run_ahead else 0  # how far processors run ahead at most
         self.fast_paths = fast_paths
         self.tick_events = tick_events
         self.next_barrier: Time = FOREVER
-        self.events = 0  # heap entries served so far
+        self.events = 0  # heap entries served, and those that nobody needed to make (`Clocked.until_clock`)
+        self.ending = False  # `run_to` is to return: nobody may move time any more
         self.stuck: Callable[[], str] = str  # who can never go on; asked where ticks keep the heap full
         self._barriers: list[Time] = []
         self._last_barrier: Time = 0
@@ -120,6 +122,7 @@ class Engine(simpy.Environment):
     def stop(self, end: Event) -> None:
         """Let `run_to(end)` return as soon as the present event has been served."""
         end.callbacks = None  # type: ignore[assignment]
+        self.ending = True
 
     def run_to(self, end: Event) -> bool:
         """Serve events until `end` has been served; False if the heap ran empty before.
@@ -127,6 +130,7 @@ class Engine(simpy.Environment):
         This is `simpy.Environment.run` with `step` in line: one Python call less per event.
         """
         queue, pop = self._queue, heappop
+        self.ending = end.callbacks is None
         while end.callbacks is not None:
             if not queue:
                 return False
@@ -148,14 +152,14 @@ class Alarm(Event):
     processors that wake at one instant by their id.
     """
 
-    __slots__ = ("_queue", "_rank", "armed")
+    __slots__ = ("armed", "queue", "rank")
 
     def __init__(self, env: Engine, cpu: CpuId) -> None:
         super().__init__(env)
         self._ok, self._value = True, None
         self.armed = False
-        self._rank = EventPriority(RANK_CPU + cpu)
-        self._queue = env._queue
+        self.rank = EventPriority(RANK_CPU + cpu)
+        self.queue = env._queue
 
     def arm(self, at: Time) -> None:
         """Wake the processor at time `at`.
@@ -165,7 +169,7 @@ class Alarm(Event):
         """
         assert not self.armed, "a processor has at most one entry in the heap"
         self.armed = True
-        heappush(self._queue, (at, self._rank, 0, self))
+        heappush(self.queue, (at, self.rank, 0, self))
 
     def reset(self) -> None:
         """Make ready for the next wait; on every resume, before anybody can arm it."""

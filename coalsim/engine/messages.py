@@ -36,7 +36,8 @@ class Shot(Generic[C]):
         cost: what the handler takes from each target, in ps.
         effect: what the handler does to its processor's private state.
         way_back: time from the end of a target's handler until the initiator sees its answer.
-        joinable: until its handler starts, `effect` may still take further requests.
+        joinable: it carries requests, and until its handler starts, `effect` may still take further
+            ones; they are answered one by one, the carrier itself is not.
         early: a target answers when its handler starts, not when it ends.
     """
 
@@ -85,13 +86,14 @@ class Shot(Generic[C]):
         if self.early:
             ended = started
         back = self.way_back(cpu)
-        seen = ended + back
+        seen, done, last = ended + back, self.done, self.last
         self.waiting_for.pop(cpu, None)
-        if self.last is None or (seen, -cpu) > (self.done, -self.last.cpu):
+        if seen > done or last is None or (seen == done and cpu < last.cpu):
             self.last = Answer(
                 cpu, arrived - self.sent, may_start - arrived, started - may_start, ended - started, back
             )
-        self.done = max(self.done, seen)
+            if seen > done:
+                self.done = seen
         self.left -= 1
         if self.left == 0 and self.woken and self.initiator is not None:
             self.initiator.alarm.arm(self.done)

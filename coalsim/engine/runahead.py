@@ -19,11 +19,15 @@ can notice that the processor ran ahead: results equal those of the plain mode
 Invariants: clock >= now and clock >= handler_until while running; the sum of
 `spent` is the clock (while waiting: the time at which the wait began plus what
 handlers have stolen since).
+What is spent goes to `account`: the processor's own, or that of the operation that its
+thread is in (`cpus/operation.py`).
 Timer ticks cost no event: their times are known and only their own processor
 sees them, so they are taken when the clock passes them.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from heapq import heappush
 
 from coalsim.engine.clock import RANK_TICK, Alarm, Engine, Op
 from coalsim.errors import DeadlockError
@@ -31,6 +35,22 @@ from coalsim.units import FOREVER, CpuId, Time
 
 HANDLER = "handler"
 TICK = "tick"
+
+
+class Account(defaultdict[str, Time]):
+    """Cause to ps: where a processor's time went, but for what went to accounts opened in it."""
+
+    __slots__ = ("opened",)
+
+    def __init__(self) -> None:
+        super().__init__(int)
+        self.opened: list[Account] = []
+
+    def everything(self) -> "Iterator[Account]":
+        """This account, and all that were opened in it or in those."""
+        yield self
+        for account in self.opened:
+            yield from account.everything()
 
 
 class Clocked:
@@ -46,6 +66,7 @@ class Clocked:
 
     __slots__ = (
         "_tick_window",
+        "account",
         "alarm",
         "clock",
         "env",
@@ -59,7 +80,7 @@ class Clocked:
         "limit",
         "next_tick",
         "off_until",
-        "spent",
+        "own_account",
         "stolen",
         "tail",
         "tick_cost",
@@ -82,7 +103,7 @@ class Clocked:
         self.clock: Time = 0
         self.limit: Time = 0  # private looks at clock < limit are allowed
         self.hard: Time = 0  # the limit but for the own tick
-        self.spent: defaultdict[str, Time] = defaultdict(int)
+        self.account = self.own_account = Account()
         self.tail: list[tuple[str, Time]] = []  # charges that end beyond `limit`: a barrier may cut them
         self.inbox: list[Time] = []  # arrival times of messages in flight to here
         self.join_until: Time = 0  # start of the latest handler that takes further requests
@@ -111,15 +132,24 @@ class Clocked:
 
     def charge(self, cost: Time, cause: str) -> None:
         """Move this processor's clock by `cost` ps, for `cause`.  Never waits."""
-        self.clock += cost
-        self.spent[cause] += cost
-        if self.clock > self.limit:
+        self.clock = clock = self.clock + cost
+        self.account[cause] += cost
+        if clock > self.limit:
             self.tail.append((cause, cost))
+
+    @property
+    def spent(self) -> Mapping[str, Time]:
+        """Cause to ps, of all its time; made anew at each call."""
+        total: defaultdict[str, Time] = defaultdict(int)
+        for account in self.own_account.everything():
+            for cause, cost in account.items():
+                total[cause] += cost
+        return total
 
     def move_time(self, source: str, target: str, amount: Time) -> None:
         """Name another cause for time that has been accounted for."""
-        self.spent[source] -= amount
-        self.spent[target] += amount
+        self.account[source] -= amount
+        self.account[target] += amount
 
     def look(self) -> Op[None]:
         """Before a look at private state: wait only if the clock has run too far ahead."""
@@ -136,19 +166,74 @@ class Clocked:
 
     def sync(self) -> Op[None]:
         """Before a look at shared state: wait until global time is this processor's time."""
-        env, alarm = self.env, self.alarm
+        env = self.env
         if self.next_tick <= env._now:
             self.take_ticks(env._now)
-        while self.clock > env._now:  # a handler moves the clock: look again
-            alarm.arm(self.clock)
+        if self.clock == env._now:
+            if self.tail:
+                self.tail.clear()
+            self.new_limit()
+            return
+        while self.clock > env._now and (alarm := self.until_clock()):
             yield alarm
-            alarm.armed = False  # Alarm.reset, in line
-            alarm.callbacks = []
-            if self.next_tick <= env._now:
-                self.take_ticks(env._now)
+            self.resume()
+
+    def until_clock(self) -> Alarm | None:
+        """What a `sync` waits for; `resume` comes after it.  Hot paths write that out:
+
+            while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
+                yield alarm
+                cpu.resume()
+
+        None: nobody else is due before, so the alarm would be the next event served, and time
+        has been moved to the clock without it.
+        It may stand where this processor has synchronised before in the same resumption, or
+        has waited: then a `sync` at clock == now would change nothing.
+        """
+        clock, alarm = self.clock, self.alarm
+        queue = alarm.queue
+        if (not queue or queue[0][0] >= clock) and self._moves_time():
+            return None
+        assert not alarm.armed, "a processor has at most one entry in the heap"
+        alarm.armed = True  # Alarm.arm, in line
+        heappush(queue, (self.clock, alarm.rank, 0, alarm))
+        return alarm
+
+    def _moves_time(self) -> bool:
+        """Move global time to the clock, as long as nobody else is due before; False: somebody is."""
+        env, queue, rank = self.env, self.alarm.queue, self.alarm.rank
+        while env.fast_paths and not env.ending:
+            clock = self.clock
+            if queue and queue[0][:3] < (clock, rank, 0):  # the entry that `arm` would make
+                return False
+            env._now = clock
+            env.events += 1
+            self.resume()
+            if self.clock == clock:  # else a tick has moved it
+                return True
+        return False
+
+    def resume(self) -> None:
+        """Global time has come to where the clock was; a handler may have moved the clock meanwhile."""
+        env, alarm = self.env, self.alarm
+        now = env._now
+        alarm.armed = False  # Alarm.reset, in line
+        alarm.callbacks = []
+        if self.next_tick <= now:
+            self.take_ticks(now)
+        if self.clock != now:  # a handler has moved it
+            return
         if self.tail:
             self.tail.clear()
-        self.new_limit()
+        if self.inbox or now < self.join_until:
+            self.new_limit()
+            return
+        hard = now + env.reach  # the rest of `new_limit`, in line
+        if hard > env.next_barrier:
+            hard = env.next_barrier
+        self.hard = self.limit = hard
+        if hard > self.next_tick and not self.irq_depth:
+            self.limit = self.next_tick
 
     def new_limit(self) -> None:
         """Compute how far this processor may run ahead; at every resume."""
@@ -182,7 +267,7 @@ class Clocked:
         self.take_ticks(self.env._now)
         self.waiting = False
         self.clock = max(self.env._now, self.handler_until)
-        self.spent[cause] += self.clock - began - self.stolen
+        self.account[cause] += self.clock - began - self.stolen
         self.new_limit()
 
     def wait_until(self, at: Time, cause: str) -> Op[None]:
@@ -229,12 +314,13 @@ class Clocked:
 
     def steal(self, at: Time, cost: Time, cause: str) -> None:
         """A handler takes `cost` from this processor, at `at` or after the handlers before it."""
-        if at > self.handler_until:
-            self.handler_until = at
+        until = self.handler_until
+        if at > until:
+            until = at
             self.handler_tail.clear()
-        self.handler_until += cost
+        self.handler_until = until + cost
         self.handler_tail.append((cause, cost))
-        self.spent[cause] += cost
+        self.account[cause] += cost
         self.time_stolen += cost
         if self.waiting:
             self.stolen += cost

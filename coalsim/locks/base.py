@@ -145,6 +145,7 @@ class Lock:
         self.pass_cause = f"lock:{lock_class.name}:hand-over"
         self.hold_cause = f"lock:{lock_class.name}:hold"
         self._overhead = setup.taking + setup.releasing
+        self._records: dict[str, Held] = {}  # by site: what a processor keeps of this lock while it holds it
 
     @classmethod
     def make_class(cls, name: str, rank: int) -> LockClass:
@@ -212,10 +213,10 @@ class Lock:
     def spin(self, cpu: Cpu, ticket: Ticket) -> Op[None]:
         """Spin until granted; the last part of the wait is the hand-over."""
         ticket.contended = ticket.waiting = True
-        before = cpu.spent[self.wait_cause]
+        before = cpu.account[self.wait_cause]
         yield from self.block(cpu)
         ticket.waiting = False
-        waited = cpu.spent[self.wait_cause] - before
+        waited = cpu.account[self.wait_cause] - before
         cpu.move_time(self.wait_cause, self.pass_cause, min(waited, ticket.passing))
 
     def grant(self, ticket: Ticket, passing: Time) -> None:
@@ -252,7 +253,7 @@ class Lock:
     def note_released(self, ticket: Ticket, stat: LockStat) -> None:
         """Record a ticket whose hold ends now, wait and hold at once: no wait without its acquisition."""
         cpu = ticket.cpu
-        usage = stat.usage(ticket.site)
+        usage = stat.sites.get(ticket.site) or stat.usage(ticket.site)
         if ticket.contended:
             usage.waited(cpu.lock_waits, ticket.granted - ticket.arrived, ticket.last != cpu.id, ticket.ahead)
         usage.held(cpu.clock - ticket.granted, self.last != cpu.id)
@@ -301,13 +302,22 @@ class SpinLock(Lock):
         if cpu.irq_depth:
             note_irqs_off(self.lock_class, site)
         cpu.preempt_depth += 1
-        yield from cpu.sync()
+        env = cpu.env
+        while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
+            yield alarm
+            cpu.resume()
         ticket = Ticket(cpu, site)
         ticket.last = self.last
         cpu.blocked_on = self
         yield from self.enter(cpu, ticket)
         cpu.blocked_on = None
-        self.note_entered(ticket)
+        if self.holder is not None:
+            self.note_entered(ticket)  # an error
+        self.holder = ticket  # the rest of it, in line
+        held = self._records.get(site)
+        if held is None:
+            held = self._records[site] = Held(self, self.lock_class, site)
+        cpu.locks_held.append(held)
 
     def release(self, cpu: Cpu) -> Op[None]:
         """Give the lock up; only its holder may.
@@ -316,9 +326,18 @@ class SpinLock(Lock):
         the lock guards at the instant of the grant: an event less per section.
         """
         cpu.charge(self._overhead, self.hold_cause)
-        yield from cpu.sync()
-        forget(cpu, self, self.lock_class)
-        self.note_left(cpu)
+        env = cpu.env
+        while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
+            yield alarm
+            cpu.resume()
+        ticket, held = self.holder, cpu.locks_held
+        if ticket is not None and held and held[-1] is self._records.get(ticket.site):
+            held.pop()  # forget, in line, where the last lock taken is released first
+        else:
+            forget(cpu, self, self.lock_class)
+        assert ticket is not None, "only the holder releases it"
+        self.note_released(ticket, self.stat)
+        self.holder = None
         yield from self.leave(cpu)
         cpu.preempt_depth -= 1
 

@@ -52,7 +52,10 @@ class QueuedLock(SpinLock):
         )
         self.queue.append(ticket)
         cpu.charge(ticket.arrived - cpu.clock, self.line_cause)
-        yield from cpu.sync()
+        env = cpu.env
+        while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
+            yield alarm
+            cpu.resume()
         if ticket.ends:  # computed meanwhile
             cpu.alarm.arm(ticket.ends)
             yield from cpu.wait(self.wait_cause)
@@ -69,10 +72,10 @@ class QueuedLock(SpinLock):
             yield from self._spin(cpu, ticket)
 
     def _spin(self, cpu: Cpu, ticket: Ticket) -> Op[None]:
-        before = cpu.spent[self.wait_cause]
+        before = cpu.account[self.wait_cause]
         yield from self.block(cpu)
         if not ticket.ends:
-            waited = cpu.spent[self.wait_cause] - before
+            waited = cpu.account[self.wait_cause] - before
             cpu.move_time(self.wait_cause, self.pass_cause, min(waited, self.handover(ticket)))
 
     def handover(self, ticket: Ticket) -> Time:
@@ -170,7 +173,7 @@ class QueuedLock(SpinLock):
         hold = body(grant) + self._overhead
         assert hold <= longest + self._overhead, "a body holds the lock longer than it said"
         # The charges in line: they end before the next barrier, so `tail` need not know them.
-        spent = cpu.spent
+        spent = cpu.account
         if contended:
             spent[self.wait_cause] += free_at - swapped
             spent[self.pass_cause] += grant - free_at

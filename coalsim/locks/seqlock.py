@@ -95,13 +95,13 @@ class SequenceLock(QueuedLock):
             cpu.blocked_on = None
             yield from cpu.sync()  # a handler may have run past the wake-up
             yield from self._fetch(cpu, self.wait_cause)
-        ticket.granted, seen, before = cpu.clock, self._sequence, cpu.spent[self.read_cause]
+        ticket.granted, seen, before = cpu.clock, self._sequence, cpu.account[self.read_cause]
         cpu.charge(body(cpu.clock), self.read_cause)
         yield from cpu.sync()
         yield from self._fetch(cpu, self.read_cause)
         if self._sequence == seen:
             return True
-        cpu.move_time(self.read_cause, self.wait_cause, cpu.spent[self.read_cause] - before)
+        cpu.move_time(self.read_cause, self.wait_cause, cpu.account[self.read_cause] - before)
         return False
 
     def _note_read(self, ticket: Ticket) -> None:

@@ -117,19 +117,32 @@ class SleepingLock(Lock):
         """
         if cpu.locks_held:
             check_acquire(cpu, self, self.lock_class, site)
-        check_may_sleep(cpu, site)
-        yield from cpu.sync()
+        if cpu.locks_held or cpu.irq_depth:
+            check_may_sleep(cpu, site)
+        env = cpu.env
+        while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
+            yield alarm
+            cpu.resume()
         me = Sleeper(cpu, site, is_reader=is_reader)
-        yield from self.swap(cpu, me)
+        cpu.charge(self.line.rmw(cpu) - cpu.clock, self.line_cause)  # swap, in line
+        while cpu.clock > env._now and (alarm := cpu.until_clock()):
+            yield alarm
+            cpu.resume()
+        self.note_arrived(me)
         return me
 
     def write_word(self, cpu: Cpu) -> Op[None]:
         """The release's read-modify-write of the lock word; still part of the hold."""
+        env = cpu.env
         cpu.charge(self.setup.releasing, self.hold_cause)
-        yield from cpu.sync()
+        while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
+            yield alarm
+            cpu.resume()
         forget(cpu, self, self.lock_class)
         cpu.charge(self.line.rmw(cpu) - cpu.clock, self.hold_cause)
-        yield from cpu.sync()
+        while cpu.clock > env._now and (alarm := cpu.until_clock()):
+            yield alarm
+            cpu.resume()
 
     def pass_on(self, cpu: Cpu) -> list[Sleeper]:
         """The lock is free now: give it to whoever is next.

@@ -106,7 +106,7 @@ class MagazineCache:
             return 0
         self.counts[me].alloc_hits += 1
         cost = self._take_cost + extra  # Clocked.charge in line
-        cpu.spent[ALLOC] += cost
+        cpu.account[ALLOC] += cost
         cpu.clock += cost
         if cpu.clock > cpu.limit:
             cpu.tail.append((ALLOC, cost))
@@ -122,7 +122,7 @@ class MagazineCache:
         rounds.append(address)
         self.counts[me].free_hits += 1
         cost = self._give_cost + extra  # Clocked.charge in line
-        cpu.spent[FREE] += cost
+        cpu.account[FREE] += cost
         cpu.clock += cost
         if cpu.clock > cpu.limit:
             cpu.tail.append((FREE, cost))

@@ -66,6 +66,12 @@ class Context:
         An older translation that never had that right stays alive.
         """
         translation = self.translations.pop(vpn, None)
+        if translation is None:
+            return []
+        if lost_frame and translation.older is None and translation.died is None:  # the common case
+            if self.oracle is not None:
+                self.oracle.died(translation, moment, pending, lost_frame=True)
+            return [translation]
         dead: list[Translation] = []
         while translation is not None:
             if translation.died is None:

@@ -55,7 +55,7 @@ class SpaceTables:
         self._ram = ram
         self._kernel = kernel
         self._nodes = nodes
-        self._tree: PageTable | None = None
+        self.single: PageTable | None = None  # the tree, where there is only one
         self._copies: EagerReplicas | LazyReplicas | None = None
 
     @property
@@ -66,7 +66,7 @@ class SpaceTables:
     @property
     def is_started(self) -> bool:
         """There is a root."""
-        return self._tree is not None or self._copies is not None
+        return self.single is not None or self._copies is not None
 
     def place_of(self, cpu: Cpu) -> int:
         """The place that a processor walks."""
@@ -81,7 +81,7 @@ class SpaceTables:
     def start(self, roots: dict[int, Pfn]) -> None:
         """Make the trees of the first places."""
         if self.replication == "none":
-            self._tree = PageTable(self.geometry, self._ram, roots[0], kernel=self._kernel)
+            self.single = PageTable(self.geometry, self._ram, roots[0], kernel=self._kernel)
             return
         kind = EagerReplicas if self.replication == "eager" else LazyReplicas
         self._copies = kind(self.geometry, self._ram, roots, USER_TABLE, kernel=self._kernel)
@@ -97,15 +97,15 @@ class SpaceTables:
 
     def tree(self, place: int) -> PageTable:
         """The tree that a place walks."""
-        if self._tree is not None:
-            return self._tree
+        if self.single is not None:
+            return self.single
         assert self._copies is not None, "the tables have been started"
         return self._copies.for_node(place)
 
     def lookup(self, vpn: Vpn) -> int:
         """The page's entry, or 0."""
-        if self._tree is not None:
-            return self._tree.lookup(vpn)
+        if self.single is not None:
+            return self.single.lookup(vpn)
         assert self._copies is not None
         return self._copies.lookup(vpn)
 
@@ -115,36 +115,36 @@ class SpaceTables:
 
     def lacks(self, place: int, vpn: Vpn) -> bool:
         """Whether tables are missing before the page can be mapped at a place."""
-        if self._tree is not None:
-            return self._tree.leaf(vpn) is None
+        if self.single is not None:
+            return self.single.leaf(vpn) is None
         return bool(self.missing(place, vpn))
 
     def missing(self, place: int, vpn: Vpn) -> list[tuple[int, int]]:
         """Place and level of the tables that are missing before the page can be mapped there."""
-        if self._tree is not None:
-            level = self._tree.missing_level(vpn)
+        if self.single is not None:
+            level = self.single.missing_level(vpn)
             return [] if level < 0 else [(0, below) for below in range(level, self.geometry.levels)]
         assert self._copies is not None
         return self._copies.missing(place, vpn)
 
     def adopt(self, place: int, vpn: Vpn, alloc: Callable[[int], Pfn]) -> tuple[int, int]:
         """Make the missing tables, and copy the entry if there is one; tables made, entries copied."""
-        if self._tree is None:
+        if self.single is None:
             assert self._copies is not None
             adopted = self._copies.adopt(place, vpn, alloc)
             return adopted.tables, adopted.entries
         made = 0
-        while (level := self._tree.missing_level(vpn)) >= 0:
+        while (level := self.single.missing_level(vpn)) >= 0:
             pfn = alloc(0)
             self._ram.make_table(pfn, self.geometry.slots(level), self.geometry.entry_bytes)
-            self._tree.link(vpn, level, pfn, USER_TABLE)
+            self.single.link(vpn, level, pfn, USER_TABLE)
             made += 1
         return made, 0
 
     def store(self, place: int, vpn: Vpn, entry: int) -> int:
         """Store a page's entry; returns how many copies were written."""
-        if self._tree is not None:
-            self._tree.set(vpn, entry)
+        if self.single is not None:
+            self.single.set(vpn, entry)
             return 1
         assert self._copies is not None
         if isinstance(self._copies, LazyReplicas) and not self._copies.lookup(vpn):
@@ -153,8 +153,8 @@ class SpaceTables:
 
     def exchange(self, vpn: Vpn, entry: int) -> tuple[int, int]:
         """Store an entry in every copy; the old one, with all A and D, and how many were written."""
-        if self._tree is not None:
-            return self._tree.set(vpn, entry), 1
+        if self.single is not None:
+            return self.single.set(vpn, entry), 1
         assert self._copies is not None
         return self._copies.exchange(vpn, entry)
 
@@ -164,38 +164,38 @@ class SpaceTables:
 
     def entries(self, first: int, last: int) -> Iterator[tuple[Vpn, int]]:
         """Pages of a range that are mapped, and their entries."""
-        if self._tree is not None:
-            return self._tree.entries(first, last)
+        if self.single is not None:
+            return self.single.entries(first, last)
         assert self._copies is not None
         return self._copies.entries(first, last)
 
     def freeable(self, first: int, last: int) -> list[Freeable]:
         """Tables wholly inside a range that map nothing, in the order in which to release them."""
-        if self._tree is not None:
+        if self.single is not None:
             return [
                 Freeable(0, table.level, table.pfn, table.first_vpn)
-                for table in self._tree.tables_within(first, last)
+                for table in self.single.tables_within(first, last)
             ]
         assert self._copies is not None
         return [Freeable(*copy) for copy in self._copies.freeable(first, last)]
 
     def release(self, place: int, vpn: Vpn, level: int) -> Pfn:
         """Take an empty table out; its frame is the caller's to free."""
-        if self._tree is not None:
-            return self._tree.unlink(vpn, level)
+        if self.single is not None:
+            return self.single.unlink(vpn, level)
         assert self._copies is not None
         return self._copies.release(place, vpn, level)
 
     def dissolve(self) -> list[Pfn]:
         """End all trees; the frames of their roots are the caller's to free."""
-        if self._tree is not None:
-            return [self._tree.dissolve()]
+        if self.single is not None:
+            return [self.single.dissolve()]
         assert self._copies is not None
         return self._copies.dissolve()
 
     def frames(self) -> Iterator[Pfn]:
         """Frames of all tables."""
-        trees = [self._tree] if self._tree is not None else []
+        trees = [self.single] if self.single is not None else []
         if self._copies is not None:
             trees = [self._copies.for_node(place) for place in self._copies.places()]
         for tree in trees:
@@ -203,7 +203,7 @@ class SpaceTables:
 
     def validate(self) -> None:
         """Recount the slow way."""
-        if self._tree is not None:
-            self._tree.validate()
+        if self.single is not None:
+            self.single.validate()
         if self._copies is not None:
             self._copies.validate()

@@ -16,6 +16,10 @@ class OwnPages:
         "foreign",
         "hits",
         "home",
+        "home_first",
+        "home_index",
+        "home_last",
+        "home_node",
         "lists",
         "misses",
         "node",
@@ -28,6 +32,8 @@ class OwnPages:
     def __init__(self, node: NodeId, home: Zone, home_list: OwnList, num_nodes: int) -> None:
         self.node = node  # the processor's own
         self.home = home  # the zone that it takes from first
+        self.home_first, self.home_last = home.first, home.first + home.frames  # hot paths ask
+        self.home_node, self.home_index = home.node, home.index
         self.lists: dict[int, OwnList] = {home.index: home_list}  # by zone index
         self.turn = 0  # of an interleaving placement
         # pages by node: taken where wanted; there, but wanted elsewhere; elsewhere, but wanted there

@@ -57,7 +57,7 @@ class PageListStatistics:
 class PageList:
     """The parts that all generations share; by itself the rule of Linux before 5.14."""
 
-    __slots__ = ("_lists", "_rounds", "batch", "count", "high", "rules")
+    __slots__ = ("_lists", "_rounds", "batch", "count", "high", "rules", "singles")
 
     def __init__(self, rules: PageListRules) -> None:
         self.rules = rules
@@ -66,6 +66,7 @@ class PageList:
         self.batch = rules.batch
         orders = rules.cached_orders
         self._lists: list[list[int]] = [[] for _ in range(orders[-1] + 1)]  # index: order; end: head
+        self.singles = self._lists[0]  # single frames, for those who ask whether there are any
         self._rounds = {order: orders[i:] + orders[:i] for i, order in enumerate(orders)}
 
     def caches(self, order: int) -> bool:
@@ -118,6 +119,11 @@ class PageList:
         self._lists[order].append(head)
         self.count += 1 << order
         return self.batch if self.count >= self.high else 0
+
+    def push_below(self, head: int) -> None:
+        """`push` of a single frame that leaves the list below its limit, in a calm zone: nothing drains."""
+        self.singles.append(head)
+        self.count += 1
 
     def take_coldest(self, pages: int, order: int | None = None) -> list[int]:
         """Remove blocks of so many pages, oldest first, to give them back to the zone.
@@ -257,6 +263,15 @@ class TuningPageList(PageList):
         if self.count < limit:
             return 0
         return min(max(self._free_run, self.batch), max(limit - self.batch, 1))
+
+    def push_below(self, head: int) -> None:
+        """`push` of a single frame that leaves the list below its limit, in a calm zone: nothing drains."""
+        self._alloc_factor >>= 1
+        self.singles.append(head)
+        self.count += 1
+        self._larger_freed_last = False
+        if self._free_run < self._most:
+            self._free_run += 1
 
     def decay(self) -> int:
         """Let the limit sink by an eighth, so that pages nobody uses drain (at most 2^5 b at once)."""

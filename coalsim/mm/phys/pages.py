@@ -34,6 +34,7 @@ from coalsim.units import NodeId, Pfn
 ALLOC = "page alloc"
 FREE = "page free"
 DESCRIPTOR = "page descriptor"
+NONE = Pfn(-1)
 ORDER_SHIFT = 20  # a taken block is remembered as order << 20 | owned | cpu
 OWNED = 1 << ORDER_SHIFT - 1  # slabs or kmalloc have it: only they may free it
 CPU_MASK = OWNED - 1
@@ -63,6 +64,7 @@ class PageAllocator:
         self._placement = placement
         self._local_only = switches.placement == "local"
         self._listed = frozenset(switches.pcp_orders)
+        self._gives_frames = self._local_only and 0 in self._listed  # without waiting
         self._taken: dict[int, int] = {}  # first frame -> order and processor
         num_nodes = 1 + max(*(zone.node for zone in zones), *(cpu.node for cpu in cpus))
         # zones of a node from the one to use first: the highest
@@ -94,11 +96,28 @@ class PageAllocator:
         """A block from the own list of the home zone, without waiting; -1: call `alloc`."""
         return -1 if cpu.clock >= cpu.limit else self._take_own(cpu, order)
 
+    def take_frame_now(self, cpu: Cpu) -> Pfn:
+        """The same for a single frame, which page faults take; in one call."""
+        if cpu.clock >= cpu.limit or not self._gives_frames:
+            return NONE
+        own = self.own[cpu.id]
+        mine = own.lists[own.home_index]
+        pages = mine.pages
+        if not pages.singles:
+            return NONE
+        head = pages.pop(0)
+        assert head is not None
+        mine.allocs += 1
+        own.hits[own.home_node] += 1
+        cpu.charge(self._costs.hit[0], ALLOC)
+        self._taken[head] = cpu.id
+        return head  # type: ignore[return-value]  # `Pfn(head)` would be one more call
+
     def _take_own(self, cpu: Cpu, order: int) -> int:
         if not self._local_only or order not in self._listed:
             return -1
         own = self.own[cpu.id]
-        mine = own.lists[own.home.index]
+        mine = own.lists[own.home_index]
         if not mine.pages.holds(order):
             return -1
         head = mine.pages.pop(order)
@@ -213,17 +232,15 @@ class PageAllocator:
         if order or cpu.clock >= cpu.limit or 0 not in self._listed:
             return False
         own = self.own[cpu.id]
-        home = own.home
-        if not home.first <= pfn < home.first + home.frames:
+        if not own.home_first <= pfn < own.home_last:
             return False
-        mine = own.lists[home.index]
+        mine = own.lists[own.home_index]
         pages = mine.pages
         if mine.pressure or pages.count + 1 >= pages.high or self._taken.get(pfn) != cpu.id:
             return False  # it may drain, or another processor took the frame
         del self._taken[pfn]
         mine.frees += 1
-        due = pages.push(0, pfn)
-        assert not due
+        pages.push_below(pfn)
         cpu.charge(self._costs.free[0], FREE)
         return True
 

@@ -18,6 +18,7 @@ Source: Linux arch/x86/mm/fault.c, mm/memory.c.
 """
 
 from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.tablelines import line_of
 from coalsim.cpus.translation import Moment
 from coalsim.engine.clock import Op
 from coalsim.mm.paging.entry import COW as COW_BIT
@@ -26,7 +27,8 @@ from coalsim.mm.shootdown.base import COW, Flush
 from coalsim.mm.virt.area import Area
 from coalsim.mm.virt.kernel import TABLE_LINE
 from coalsim.mm.virt.space import FIND, AddressSpace
-from coalsim.units import Pfn, Vpn
+from coalsim.mm.virt.vma_lock import AreaLock
+from coalsim.units import PAGE_SHIFT, Pfn, Time, Vpn
 
 FAULT = "fault"
 CHARGE = "memcg"
@@ -49,18 +51,7 @@ class Fault:
         write: it was a store.
     """
 
-    __slots__ = (
-        "_area",
-        "_by_area",
-        "_cpu",
-        "_entry",
-        "_filled",
-        "_kernel",
-        "_place",
-        "_space",
-        "_vpn",
-        "_write",
-    )
+    __slots__ = ("_area", "_cpu", "_entry", "_filled", "_kernel", "_lock", "_space", "_vpn", "_write")
 
     def __init__(self, space: AddressSpace, cpu: Cpu, vpn: Vpn, *, write: bool) -> None:
         self._space = space
@@ -69,38 +60,59 @@ class Fault:
         self._vpn = vpn
         self._write = write
         self._area: Area | None = None
-        self._by_area = False  # the area's own lock is held, not the space's
-        self._place = space.tables.place_of(cpu)
+        self._lock: AreaLock | None = None  # the area's own lock is held, not the space's
         self._filled = False  # the place got the entry with its tables
         self._entry = -1  # as it was when the lock was taken; -1: tables are missing
 
     def handle(self) -> Op[str]:
         """Make the access possible; returns what signal it deserves instead, or nothing."""
-        kernel = self._kernel
+        kernel, cpu, env = self._kernel, self._cpu, self._cpu.env
         kernel.counts.faults += 1
-        yield from self._lock()
-        verdict = yield from self._decide()
-        yield from self._unlock()
+        if kernel.switches.mmap_lock == "per_vma":
+            cpu.charge(kernel.costs.area_find, FIND)
+            while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
+                yield alarm
+                cpu.resume()
+            self._try_area_lock()
+        if self._lock is None:
+            yield from self._lock_space()
+        verdict = self._refusal()
+        if not verdict and self._entry < 0:
+            verdict = yield from self._make_tables()
+        if not verdict:
+            verdict = yield from self._legal_case()
+        if self._lock is None:
+            yield from self._space.unlock_read(cpu)
+        else:
+            while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
+                yield alarm
+                cpu.resume()
+            self._lock.end_read_now(cpu, kernel.costs.vma_lock)
         return verdict
 
     # -- locks ------------------------------------------------------------------------------
 
-    def _lock(self) -> Op[None]:
-        """The area's lock if it has one and nobody writes it, else the space's for reading."""
-        space, kernel, cpu = self._space, self._kernel, self._cpu
-        if kernel.switches.mmap_lock == "per_vma":
-            cpu.charge(kernel.costs.area_find, FIND)
-            yield from cpu.sync()
-            area = space.areas.find(self._vpn)
-            if area is not None and area.anon:
-                self._look_at_entry()
-                if space.lock_of(area).try_read(cpu, space.sequence, kernel.costs.vma_lock):
-                    self._area, self._by_area = area, True
-                    return
-                kernel.counts.vma_fallbacks += 1
+    def _try_area_lock(self) -> None:
+        """The area's lock, if it has been used before and nobody writes it; synchronised."""
+        space, kernel = self._space, self._kernel
+        area = space.areas.find(self._vpn)
+        if area is None or not area.anon:
+            return
+        self._look_at_entry()
+        lock = space.lock_of(area)
+        if lock.try_read(self._cpu, space.sequence, kernel.costs.vma_lock):
+            self._area, self._lock = area, lock
+        else:
+            kernel.counts.vma_fallbacks += 1
+
+    def _lock_space(self) -> Op[None]:
+        """The space's lock, for reading."""
+        space, cpu, env = self._space, self._cpu, self._cpu.env
         yield from space.lock_read(cpu, self._vpn, self._vpn + 1, FAULT)
-        cpu.charge(kernel.costs.area_find, FIND)
-        yield from cpu.sync()
+        cpu.charge(self._kernel.costs.area_find, FIND)
+        while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
+            yield alarm
+            cpu.resume()
         self._area = space.areas.find(self._vpn)
         self._look_at_entry()
         if self._area is None:
@@ -108,8 +120,14 @@ class Fault:
 
     def _look_at_entry(self) -> None:
         """Read the page's entry; synchronised.  It is read again under the page-table lock."""
-        tables = self._space.tables
-        self._entry = -1 if tables.lacks(self._place, self._vpn) else tables.lookup(self._vpn)
+        tables, vpn = self._space.tables, self._vpn
+        tree = tables.single
+        if tree is not None:
+            leaf = tree.leaf(vpn)
+            self._entry = -1 if leaf is None else leaf[0].slots[leaf[1]]
+        else:
+            place = tables.place_of(self._cpu)
+            self._entry = -1 if tables.lacks(place, vpn) else tables.lookup(vpn)
 
     def _grow_stack(self) -> Op[None]:
         """A fault below a stack: take the lock for writing and make the stack larger."""
@@ -127,16 +145,10 @@ class Fault:
         yield from space.lock_read(cpu, vpn, vpn + 1, FAULT)
         self._area = space.areas.find(vpn)
 
-    def _unlock(self) -> Op[None]:
-        if self._by_area:
-            assert self._area is not None, "an area's lock is held"
-            yield from self._space.lock_of(self._area).end_read(self._cpu, self._kernel.costs.vma_lock)
-        else:
-            yield from self._space.unlock_read(self._cpu)
-
     # -- the table above ----------------------------------------------------------------------
 
-    def _decide(self) -> Op[str]:
+    def _refusal(self) -> str:
+        """The signal that an access deserves which no case of the table makes possible."""
         area, kernel = self._area, self._kernel
         if area is None or not area.attached:
             kernel.counts.bad_area += 1
@@ -146,25 +158,36 @@ class Fault:
             kernel.counts.bad_rights += 1
             return NO_RIGHT
         area.anon = True
-        cpu, space, place = self._cpu, self._space, self._place
-        if self._entry < 0:
-            if not (yield from self._make_tables()):
-                return self._out_of_memory()
-            yield from cpu.sync()
-            self._look_at_entry()
+        return ""
+
+    def _legal_case(self) -> Op[str]:
+        """The way to go on, by the entry as it was seen."""
+        entry, write = self._entry, self._write
         if self._filled:
-            kernel.counts.fills += 1
-            cpu.charge(kernel.costs.radix_fill + kernel.costs.pte_set, "fill fault")
-            return ""
-        entry = self._entry
+            return self._came_with_tables()
         if not entry & PRESENT:
-            if not self._write and kernel.switches.zero_page:
-                return (yield from self._map_zeros(area))
-            return (yield from self._map_new(area))
-        if self._write and not entry & WRITABLE:
-            return (yield from self._break_cow(entry))
+            if not write and self._kernel.switches.zero_page:
+                return self._map_zeros()
+            return self._map_new()
+        if write and not entry & WRITABLE:
+            return self._break_cow(entry)
+        return self._already_there()
+
+    def _came_with_tables(self) -> Op[str]:
+        """Making the tables has brought a copy of the entry that another place has."""
+        kernel = self._kernel
+        kernel.counts.fills += 1
+        self._cpu.charge(kernel.costs.radix_fill + kernel.costs.pte_set, "fill fault")
+        yield from ()
+        return ""
+
+    def _already_there(self) -> Op[str]:
+        """Another place has the entry, or somebody else was faster, or the TLB was stale."""
+        kernel, cpu, space = self._kernel, self._cpu, self._space
+        place = space.tables.place_of(cpu)
         if not space.tables.has_entry(place, self._vpn):
-            return (yield from self._fill(place))
+            yield from self._fill(place)
+            return ""
         kernel.counts.spurious += 1
         cpu.charge(kernel.costs.spurious_fault, FAULT)
         return ""
@@ -173,86 +196,105 @@ class Fault:
         self._kernel.counts.out_of_memory += 1
         return NO_MEMORY
 
-    def _make_tables(self) -> Op[bool]:
+    def _make_tables(self) -> Op[str]:
         """Tables down to the page's entry, at the place that this processor walks."""
         space, kernel, cpu, vpn = self._space, self._kernel, self._cpu, self._vpn
         yield from cpu.sync()
         place = space.tables.place_of(cpu)
         missing = space.tables.missing(place, vpn)
-        if not missing:
-            return True
-        nodes = [space.table_node(cpu, where) for where, _ in missing]
-        frames = yield from kernel.new_table_frames(cpu, len(missing), FAULT, nodes)
+        if missing:
+            nodes = [space.table_node(cpu, where) for where, _ in missing]
+            frames = yield from kernel.new_table_frames(cpu, len(missing), FAULT, nodes)
+            yield from cpu.sync()
+            missing = space.tables.missing(place, vpn)  # others may have made some meanwhile
+            enough = len(frames) >= len(missing)
+            if enough and missing:
+                spare = iter(frames)
+                made, copied = space.tables.adopt(place, vpn, lambda _: next(spare))
+                kernel.counts.tables_made += made
+                self._filled = copied > 0 and space.tables.has_entry(place, vpn)
+                frames = list(spare)
+            yield from kernel.frames.release(cpu, frames, FAULT, on_lru=False)
+            if not enough:
+                return self._out_of_memory()
         yield from cpu.sync()
-        missing = space.tables.missing(place, vpn)  # others may have made some meanwhile
-        enough = len(frames) >= len(missing)
-        if enough and missing:
-            spare = iter(frames)
-            made, copied = space.tables.adopt(place, vpn, lambda _: next(spare))
-            kernel.counts.tables_made += made
-            self._filled = copied > 0 and space.tables.has_entry(place, vpn)  # the tables came with the entry
-            frames = list(spare)
-        yield from kernel.frames.release(cpu, frames, FAULT, on_lru=False)
-        return enough
+        self._look_at_entry()
+        return ""
 
     # -- legal cases ---------------------------------------------------------------------------
 
-    def _flags(self, area: Area, *, writable: bool) -> int:
-        flags = PRESENT | USER
-        return flags | WRITABLE if writable and area.rights.write else flags
-
-    def _map_new(self, area: Area) -> Op[str]:
+    def _map_new(self) -> Op[str]:
         """A frame of its own, zeroed."""
-        kernel, cpu, frames, costs = self._kernel, self._cpu, self._kernel.frames, self._kernel.costs
+        kernel, cpu, frames, env = self._kernel, self._cpu, self._kernel.frames, self._cpu.env
+        costs = kernel.costs
         cpu.charge(costs.fault_fixed, FAULT)
-        pfn = yield from frames.take(cpu, FAULT)
+        pfn = frames.take_now(cpu, FAULT)
         if pfn < 0:
-            return self._out_of_memory()
+            pfn = yield from frames.take(cpu, FAULT)
+            if pfn < 0:
+                return self._out_of_memory()
         if costs.memcg_charge:
             cpu.charge(costs.memcg_charge, CHARGE)
         yield from frames.zero(cpu, pfn)
-        flags = self._flags(area, writable=True) | (DIRTY if self._write else 0)
-        if (yield from self._store_if_empty(pfn, flags)):
+        lock = self._space.table_lock(self._vpn)
+        yield from lock.acquire(cpu, FAULT)
+        while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
+            yield alarm
+            cpu.resume()
+        is_first = self._store_if_empty(pfn, DIRTY if self._write else 0, writable=True)
+        if is_first and not frames.lru.add_now(cpu, pfn):
+            yield from frames.lru.add(cpu, pfn, FAULT)
+        yield from lock.release(cpu)
+        if is_first:
             kernel.counts.anonymous += 1
         else:
             yield from frames.release(cpu, [pfn], FAULT, on_lru=False)
         return ""
 
-    def _map_zeros(self, area: Area) -> Op[str]:
+    def _map_zeros(self) -> Op[str]:
         """The page of zeros, read-only; the first write gets a frame."""
-        self._cpu.charge(self._kernel.costs.fault_fixed, FAULT)
-        if (
-            yield from self._store_if_empty(self._kernel.frames.zero_frame, self._flags(area, writable=False))
-        ):
-            self._kernel.counts.zero_page += 1
-        return ""
-
-    def _store_if_empty(self, pfn: Pfn, flags: int) -> Op[bool]:
-        """Under the page-table lock: map the page unless somebody else was faster."""
-        space, kernel, cpu, vpn = self._space, self._kernel, self._cpu, self._vpn
-        lock = space.table_lock(vpn)
+        kernel, cpu = self._kernel, self._cpu
+        cpu.charge(kernel.costs.fault_fixed, FAULT)
+        lock = self._space.table_lock(self._vpn)
         yield from lock.acquire(cpu, FAULT)
         yield from cpu.sync()
-        is_first = not space.tables.lookup(vpn)
-        if is_first:
-            self._store(make(pfn, flags))
-            space.counts.resident += 1
-            cpu.charge(kernel.costs.rmap_add, FAULT)
-            if pfn != kernel.frames.zero_frame:
-                yield from kernel.frames.lru.add(cpu, pfn, FAULT)
+        if self._store_if_empty(kernel.frames.zero_frame, 0, writable=False):
+            kernel.counts.zero_page += 1
         yield from lock.release(cpu)
-        return is_first
+        return ""
 
-    def _store(self, entry: int) -> None:
-        """Write the page's entry; synchronised, under the page-table lock."""
-        space, kernel, cpu = self._space, self._kernel, self._cpu
-        cost = kernel.line_cost(cpu, space.tree_of(cpu), self._vpn)
-        copies = space.tables.store(space.tables.place_of(cpu), self._vpn, entry)
-        cpu.charge(copies * kernel.costs.pte_set, FAULT)
+    def _store_if_empty(self, pfn: int, flags: int, *, writable: bool) -> bool:
+        """Under the page-table lock, synchronised: map the page unless somebody else was faster."""
+        space, area = self._space, self._area
+        if space.tables.lookup(self._vpn):
+            return False
+        assert area is not None, "a page without an area is refused"
+        flags |= PRESENT | USER | WRITABLE if writable and area.rights.write else PRESENT | USER
+        self._store(pfn << PAGE_SHIFT | flags, self._kernel.costs.rmap_add)
+        space.counts.resident += 1
+        return True
+
+    def _store(self, entry: int, more: Time) -> None:
+        """Write the page's entry; synchronised, under the page-table lock; `more` is charged after it."""
+        space, kernel, cpu, vpn = self._space, self._kernel, self._cpu, self._vpn
+        tables, copies = space.tables, 1
+        if tables.single is not None:
+            leaf = tables.single.leaf(vpn)
+            assert leaf is not None, "its tables have been made"
+            table, index = leaf
+            cost = kernel.lines.write(cpu, line_of(table.pfn, index, kernel.geometry.entry_bytes))
+            table.exchange(index, entry)
+        else:
+            cost = kernel.line_cost(cpu, space.tree_of(cpu), vpn)
+            copies = tables.store(tables.place_of(cpu), vpn, entry)
         if cost:
+            cpu.charge(copies * kernel.costs.pte_set, FAULT)
             cpu.charge(cost, TABLE_LINE)
+            cpu.charge(more, FAULT)
+        else:  # the same
+            cpu.charge(copies * kernel.costs.pte_set + more, FAULT)
 
-    def _fill(self, place: int) -> Op[str]:
+    def _fill(self, place: int) -> Op[None]:
         """Copy the entry that another place has."""
         space, kernel, cpu, vpn = self._space, self._kernel, self._cpu, self._vpn
         lock = space.table_lock(vpn)
@@ -263,7 +305,6 @@ class Fault:
             kernel.counts.fills += 1
             cpu.charge(kernel.costs.radix_fill + kernel.costs.pte_set, "fill fault")
         yield from lock.release(cpu)
-        return ""
 
     def _break_cow(self, seen: int) -> Op[str]:
         """A write to a page that may be shared: copy it, unless this mapping is the last."""
@@ -295,9 +336,8 @@ class Fault:
         yield from kernel.policy.flush(cpu, request)
         yield from cpu.sync()
         request.promise(Moment(cpu.clock, cpu.id, COW))
-        self._store(make(pfn, PRESENT | USER | WRITABLE | DIRTY))
+        self._store(make(pfn, PRESENT | USER | WRITABLE | DIRTY), kernel.costs.rmap_add)
         kernel.counts.cow_copies += 1
-        cpu.charge(kernel.costs.rmap_add, FAULT)
         last = frames.drop(old)
         yield from lock.release(cpu)
         yield from frames.lru.add(cpu, pfn, COW)

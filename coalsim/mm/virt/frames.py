@@ -79,6 +79,13 @@ class UserFrames:
 
     # -- taking ----------------------------------------------------------------------
 
+    def take_now(self, cpu: Cpu, site: str) -> Pfn:
+        """A frame from the processor's own list, after a look; -1: call `take`."""
+        pfn = self.pages.take_frame_now(cpu)
+        if pfn >= 0:
+            self._given_out(cpu, pfn, site)
+        return pfn
+
     def take(self, cpu: Cpu, site: str, node: NodeId | None = None) -> Op[Pfn]:
         """A frame with whatever contents, or -1."""
         pfn = self.pages.take_now(cpu, 0) if node is None else -1
@@ -87,29 +94,36 @@ class UserFrames:
             if pfn < 0 and node is not None:
                 pfn = yield from self.pages.alloc(cpu, 0, site)
         if pfn >= 0:
-            self.taken += 1
-            if self._oracle is not None:
-                self._oracle.given_out(Pfn(pfn), Moment(cpu.clock, cpu.id, site))
+            self._given_out(cpu, pfn, site)
         return Pfn(pfn)
+
+    def _given_out(self, cpu: Cpu, pfn: int, site: str) -> None:
+        self.taken += 1
+        oracle = self._oracle
+        if oracle is not None and pfn in oracle.graves:
+            oracle.given_out(Pfn(pfn), Moment(cpu.clock, cpu.id, site))
 
     def zero(self, cpu: Cpu, pfn: Pfn) -> Op[None]:
         """Clear a frame."""
         if self._is_warm(cpu, pfn):
             cpu.charge(self._costs.zero_page_warm, ZEROING)
         else:
-            yield from self._move(cpu, pfn, self._costs.zero_page, ZEROING)
+            env = cpu.env
+            while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
+                yield alarm
+                cpu.resume()
+            done = self._pipes[self.pages.zone_of(pfn).node].move(cpu, PAGE_SIZE)
+            took, core = done - cpu.clock, self._costs.zero_page
+            cpu.charge(took if took > core else core, ZEROING)
         self.ram.zero(pfn)
 
     def copy(self, cpu: Cpu, source: Pfn, target: Pfn) -> Op[None]:
         """Copy a frame."""
-        yield from self._move(cpu, target, self._costs.copy_page, COPYING)
+        yield from cpu.sync()
+        done = self._pipes[self.node_of(target)].move(cpu, PAGE_SIZE)
+        cpu.charge(max(self._costs.copy_page, done - cpu.clock), COPYING)
         self.ram.copy(source, target)
         self._is_warm(cpu, target)
-
-    def _move(self, cpu: Cpu, pfn: Pfn, core: int, cause: str) -> Op[None]:
-        yield from cpu.sync()
-        done = self._pipes[self.node_of(pfn)].move(cpu, PAGE_SIZE)
-        cpu.charge(max(core, done - cpu.clock), cause)
 
     def _is_warm(self, cpu: Cpu, pfn: Pfn) -> bool:
         """Whether this processor's cache has the frame; it has it afterwards."""

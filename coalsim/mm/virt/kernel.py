@@ -118,8 +118,7 @@ class VmKernel:
         if leaf is None:
             return 0
         table, index = leaf
-        line = line_of(table.pfn, index, self.geometry.entry_bytes)
-        return self.lines.write(cpu, line, self.frames.node_of(table.pfn))
+        return self.lines.write(cpu, line_of(table.pfn, index, self.geometry.entry_bytes))
 
     def new_table_frames(
         self, cpu: Cpu, count: int, site: str, nodes: Sequence[NodeId | None]

@@ -12,6 +12,7 @@ Locking: batches are private (`look`), lists belong to their node's lock.
 Source: Linux mm/swap.c (folio_add_lru, lru_add_drain, folios_put_refs).
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from coalsim.cpus.cpu import Cpu
@@ -60,8 +61,19 @@ class LruLists:
         """Whether there are lists at all."""
         return self._batch > 0
 
+    def add_now(self, cpu: Cpu, pfn: Pfn) -> bool:
+        """A page has been mapped for the first time, and the own batch has room; False: call `add`."""
+        if not self._batch:
+            return True
+        own = self._own[cpu.id]
+        if cpu.clock >= cpu.limit or len(own) + 1 >= self._batch:
+            return False
+        own[pfn] = None
+        cpu.charge(self._costs.lru_add, LRU)
+        return True
+
     def add(self, cpu: Cpu, pfn: Pfn, site: str) -> Op[None]:
-        """A page has been mapped for the first time."""
+        """The same, and a full batch moves to the lists."""
         if not self._batch:
             return
         if cpu.clock >= cpu.limit:
@@ -105,10 +117,7 @@ class LruLists:
 
     def _sections(self, cpu: Cpu, frames: Sequence[Pfn], fixed: Time, each: Time, site: str) -> Op[None]:
         """One section per node that the frames are on, with interrupts off."""
-        costs, by_node = self._costs, dict[int, int]()
-        for pfn in frames:
-            node = self._node_of(pfn)
-            by_node[node] = by_node.get(node, 0) + 1
+        costs, by_node = self._costs, Counter(map(self._node_of, frames))
         for node, count in sorted(by_node.items()):
             hold = fixed + count * each
             cpu.charge(costs.irq_save, LRU)

@@ -17,9 +17,12 @@ from random import Random
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.operation import Running as Entered
 from coalsim.cpus.runqueue import Thread
+from coalsim.cpus.tlb_level import TAG_BITS
+from coalsim.cpus.walker import WALK
 from coalsim.engine.clock import Op
 from coalsim.errors import KernelPanic
 from coalsim.mm.paging.entry import describe
+from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.virt import fork as forking
 from coalsim.mm.virt import mapping
 from coalsim.mm.virt.area import READ_WRITE, Area, Rights
@@ -40,6 +43,10 @@ Body = Callable[["Task"], Op[None]]
 
 class TaskKilled(Exception):  # an unwinding, not a mistake
     """The task has got a signal that ends it; unwinds its program."""
+
+
+class BadCopy(Exception):  # an unwinding, not a mistake
+    """A copy to or from user memory met an address that nothing makes usable."""
 
 
 class SpinFlag:
@@ -88,6 +95,7 @@ class Task:
         self._costs = kernel.costs
         self._operations = kernel.operations
         self._fault_kind = kernel.operations.kind("fault")
+        self._tells = type(kernel.policy).filled is not Shootdown.filled  # the policy wants to know of fills
         self._user_end = kernel.geometry.user_pages << PAGE_SHIFT
         self._asleep = False
         self._woken = False
@@ -171,49 +179,77 @@ class Task:
     # -- using memory ------------------------------------------------------------------------
 
     def touch_now(self, address: int, write: bool = True, site: str = USER) -> bool:
-        """One access, if the TLB has the page; False: call `touch`."""
-        cpu = self.cpu
-        return cpu.clock < cpu.limit and self._unit.hit(address >> PAGE_SHIFT, write, site, USER)
+        """One access, if the TLB has the page; False: call `touch`.
+
+        `TranslationUnit.hit` in line for what is in L1: loads call nothing as often.
+        """
+        cpu, unit, vpn = self.cpu, self._unit, address >> PAGE_SHIFT
+        clock, limit = cpu.clock, cpu.limit
+        if clock >= limit:
+            return False
+        key = vpn << TAG_BITS | unit.asid
+        ways = unit.l1_sets[vpn % unit.l1_count]
+        entry = ways.get(key)
+        if entry is None or (write and not entry.dirty):
+            return unit.hit(vpn, write, site, USER)
+        del ways[key]  # the youngest again
+        ways[key] = entry
+        unit.tlb.hits_l1 += 1
+        if unit.unchecked is not None:
+            unit.unchecked.append((clock, entry.translation, write, site))
+        cost = unit.l1_hit
+        cpu.clock = clock = clock + cost
+        cpu.account[USER] += cost
+        if clock > limit:
+            cpu.tail.append((USER, cost))
+        return True
 
     def touch(self, address: int, *, write: bool = True, site: str = USER) -> Op[None]:
         """One access: through the TLB, a walk, and a fault if need be."""
         if not 0 <= address < self._user_end:
-            yield from self._die(f"{BAD_POINTER}, at {address:#x}")
-        verdict = yield from self._make_usable(Vpn(address >> PAGE_SHIFT), write, site)
-        if verdict:
-            yield from self._die(f"{verdict}, at {address:#x}")
+            yield from self._die(BAD_POINTER, address)
+        yield from self._make_usable(address, write, site, self._die)
         if self.cpu.queue.slice_over(self.cpu.ticks):
             yield from self.cpu.preempt_point()
 
-    def _use(self, vpn: Vpn, write: bool, site: str) -> Op[None]:
-        verdict = yield from self._make_usable(vpn, write, site)
-        if verdict:
-            yield from self._die(f"{verdict}, at {vpn << PAGE_SHIFT:#x}")
+    def _make_usable(
+        self, address: int, write: bool, site: str, refused: Callable[[str, int], Op[None]]
+    ) -> Op[None]:
+        """Use a page, faulting it in; `refused` is what comes of an access that deserves a signal.
 
-    def _make_usable(self, vpn: Vpn, write: bool, site: str) -> Op[str]:
-        """Use a page, faulting it in; returns what signal it deserves instead, or nothing."""
-        cpu, unit = self.cpu, self._unit
+        The part of `touch`, of batches and of the kernel's copies that waits.
+        """
+        cpu, unit, operations, env = self.cpu, self._unit, self._operations, self.cpu.env
+        vpn = Vpn(address >> PAGE_SHIFT)
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
-        if unit.hit(vpn, write, site, USER):
-            return ""
+            unit.judge_if_many()
+        if unit.missed != vpn << TAG_BITS | unit.asid and unit.hit(vpn, write, site, USER):
+            return  # else `touch_now` has just looked
         unit.misses += 1
         while True:
-            yield from cpu.sync()
-            walked = unit.walk(vpn, write=write, user=True, site=site)
-            if walked.entry is not None:
-                self._kernel.policy.filled(cpu, self._space.context, vpn)
-                cpu.charge(walked.cost, "walk")
-                return ""
-            cpu.charge(walked.cost, "walk")
+            while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
+                yield alarm
+                cpu.resume()
+            if unit.walk(vpn, write, True, site):
+                if self._tells:
+                    self._kernel.policy.filled(cpu, self._space.context, vpn)
+                cpu.charge(unit.walk_cost, WALK)
+                return
+            cpu.charge(unit.walk_cost, WALK)
             cpu.charge(self._costs.exception_entry, EXCEPTION)
-            running = yield from self._operations.begin(cpu, self._fault_kind)
+            if cpu.clock >= cpu.limit:
+                yield from cpu.look()
+            running = operations.begin_now(cpu, self._fault_kind)
             verdict = yield from Fault(self._space, cpu, vpn, write=write).handle()
-            yield from self._operations.end(cpu, running)
+            if cpu.clock >= cpu.limit:
+                yield from cpu.look()
+            operations.end_now(cpu, running)
             cpu.charge(self._costs.exception_exit, EXCEPTION)
             if verdict:
-                return verdict
-            yield from cpu.preempt_point()
+                yield from refused(verdict, address)
+            if cpu.clock >= cpu.limit or cpu.queue.slice_over(cpu.ticks):
+                yield from cpu.preempt_point()
 
     def touch_pages(
         self, pages: Sequence[int], *, write: bool = False, repeat: int = 1, site: str = USER
@@ -242,7 +278,7 @@ class Task:
                     if cpu.queue.slice_over(cpu.ticks):
                         yield from cpu.preempt_point()
                 else:
-                    yield from self._use(Vpn(pages[done]), write, site)
+                    yield from self._make_usable(pages[done] << PAGE_SHIFT, write, site, self._die)
                     done += 1
 
     def sequential(
@@ -312,10 +348,11 @@ class Task:
         done = 0
         unit = self._unit
         for at, part in pieces(address, size):
-            vpn, entry = Vpn(at >> PAGE_SHIFT), None
+            vpn, entry = at >> PAGE_SHIFT, None
             while entry is None or (data is not None and not entry.dirty):
-                verdict = yield from self._make_usable(vpn, data is not None, "user copy")
-                if verdict:
+                try:
+                    yield from self._make_usable(at, data is not None, "user copy", _fix_up)
+                except BadCopy:
                     return size - done
                 yield from self.cpu.sync()
                 entry = unit.tlb.lookup(vpn, unit.asid)
@@ -406,9 +443,9 @@ class Task:
         yield from ()
         raise TaskKilled("exit")
 
-    def _die(self, signal: str) -> Op[None]:
+    def _die(self, verdict: str, address: int) -> Op[None]:
         self._kernel.counts.signals += 1
-        self.signal = signal
+        self.signal = signal = f"{verdict}, at {address:#x}"
         self.cpu.charge(self._costs.signal, EXCEPTION)
         yield from self.cpu.sync()
         raise TaskKilled(signal)
@@ -473,6 +510,12 @@ class Task:
     def _leave(self, running: Entered) -> Op[None]:
         yield from self._operations.end(self.cpu, running)
         yield from self.cpu.preempt_point()
+
+
+def _fix_up(verdict: str, address: int) -> Op[None]:
+    """A copy's access to user memory failed: no signal, the copy ends."""
+    yield from ()
+    raise BadCopy(verdict, address)
 
 
 def _pages(address: int, length: int) -> tuple[Vpn, Vpn]:

@@ -46,6 +46,10 @@ class AreaLock:
     def end_read(self, cpu: Cpu, releasing: Time) -> Op[None]:
         """Count out; the last reader lets a waiting writer go on."""
         yield from cpu.sync()
+        self.end_read_now(cpu, releasing)
+
+    def end_read_now(self, cpu: Cpu, releasing: Time) -> None:
+        """The same, synchronised."""
         done = self.line.rmw(cpu)
         self.readers -= 1
         if not self.readers and self._waiting is not None:

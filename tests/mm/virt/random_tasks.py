@@ -358,19 +358,14 @@ class Life:
         if any(pages[number].rights != rights for number in range(first, first + old)):
             return
         yield from task.cpu.sync()
-        if new < old:
-            self._drop(first + new, old - new)
+        moved = [pages[number] for number in range(first, first + old)]
+        self._drop(first, old)  # others may get these addresses before the call returns
         found = yield from task.mremap(first * PAGE_SIZE, old * PAGE_SIZE, new * PAGE_SIZE)
-        if found < 0:
-            assert new >= old
-            return
-        to = found >> PAGE_SHIFT
-        if new > old:
-            moved = [pages[number] for number in range(first, first + old)]
-            self._drop(first, old)
-            self._take(to, new, rights)
-            for number, page in enumerate(moved):
-                pages[to + number] = page
+        to, count = (first, old) if found < 0 else (found >> PAGE_SHIFT, new)
+        assert found > 0 or new >= old
+        self._take(to, count, rights)
+        for number, page in enumerate(moved[:count]):
+            pages[to + number] = page
 
     def _is_heap(self, first: int, count: int) -> bool:
         heap = self._model.heap
