@@ -57,8 +57,8 @@ def page_faults(mode: str) -> tuple[float, int]:
         "workload.cpus": 64,
         "workload.mode": mode,
         "workload.mib": 1,
-        "run.warmup": "200us",
-        "run.duration": "400us",
+        "run.warmup": "0",
+        "run.duration": "600us",
     }
     result = run_study(
         open_study("page_fault1", [Setting(key=k, value=v, option=k) for k, v in values.items()])

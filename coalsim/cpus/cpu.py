@@ -52,6 +52,7 @@ class Cpu(Clocked):
         transfer: by processor, ps to move a cache line from there to here (own id: a hit).
         occupancy: by processor, ps for which such a transfer keeps the line busy.
         switch_cost: ps of a context switch between threads.
+        slice_ticks: timer ticks after which a thread gives way to the next one.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Cpu(Clocked):
         "current",
         "lock_waits",
         "locks_held",
+        "may_start",
         "node",
         "occupancy",
         "pending",
@@ -84,13 +86,14 @@ class Cpu(Clocked):
         tick_cost: Time = 0,
         first_tick: Time = 0,
         switch_cost: Time = 0,
+        slice_ticks: int = 1,
     ) -> None:
         super().__init__(env, cpu, tick_period=tick_period, tick_cost=tick_cost, first_tick=first_tick)
         self.node = node
         self.transfer = transfer
         self.occupancy = occupancy
         self.switch_cost = switch_cost
-        self.queue = RunQueue()
+        self.queue = RunQueue(slice_ticks)
         self.current: Thread | None = None
         self.pending: list[tuple[Time, Shot[Cpu] | None]] = []  # None: the timer tick
         self.blocked_on: Blocker | None = None
@@ -263,26 +266,35 @@ class Cpu(Clocked):
                 lookahead after now.
             shot: what it does there.
         """
-        now, env = self.env._now, self.env
-        assert self.clock == now, "send needs sync before it"
+        assert self.clock == self.env._now, "send needs sync before it"
         groups: dict[Time, list[Cpu]] = {}
         for at, target in arrivals:
-            assert at >= now + env.lookahead, "a message may not arrive within the lookahead"
-            target.inbox.append(at)
             if not shot.joinable:
                 shot.waiting_for[target.id] = target
-            if at in groups:
-                groups[at].append(target)
-            else:
-                groups[at] = [target]
+            groups.setdefault(at, []).append(target)
         for at in sorted(groups):
-            group = sorted(groups[at], key=lambda cpu: cpu.id)
+            self.send_together(at, sorted(groups[at], key=lambda cpu: cpu.id), shot)
 
-            def arrive(_: Event, at: Time = at, group: list[Cpu] = group) -> None:
-                for target in group:
-                    target.deliver(at, shot)
+    def send_together(
+        self, at: Time, group: Sequence["Cpu"], shot: Shot["Cpu"], together: Callable[[], None] | None = None
+    ) -> None:
+        """The same to processors that it reaches at one time, given in order of their ids.
 
-            env.post_event(at, RANK_MESSAGE + self.id, arrive)
+        `together` delivers to all of them, as a short cut.
+        """
+        env = self.env
+        assert at >= env._now + env.lookahead, "a message may not arrive within the lookahead"
+        for target in group:
+            target.inbox.append(at)
+
+        def arrive(_: Event) -> None:
+            if together is not None and env.fast_paths:
+                together()
+                return
+            for target in group:
+                target.deliver(at, shot)
+
+        env.post_event(at, RANK_MESSAGE + self.id, arrive)
 
     def post(self, target: "Cpu", setting: Callable[["Cpu"], None]) -> Time:
         """Change a setting that `target` reads privately; it sees it one lookahead later.
@@ -308,14 +320,13 @@ class Cpu(Clocked):
             self._handle(at, max(at, self.off_until), shot)
 
     def _handle(self, arrived: Time, may_start: Time, shot: Shot["Cpu"]) -> None:
-        if shot.joinable:  # a carrier: what it carries is answered
-            self.steal(may_start, shot.cost, HANDLER)
-            shot.effect(self)
-            return
+        self.may_start = may_start
         started = max(may_start, self.handler_until)
         self.steal(may_start, shot.cost, HANDLER)
         shot.effect(self)
-        shot.answer(self.id, arrived, may_start, started, self.handler_until)
+        if not shot.joinable:  # else what it carries is answered
+            ended = started if shot.early else self.handler_until
+            shot.answer(self.id, arrived, may_start, started, ended)
 
     def wait_for_answers(self, shot: Shot["Cpu"], cause: str) -> Op[None]:
         """Wait until every target of `shot` has answered; serve interrupts meanwhile.

@@ -7,23 +7,30 @@ started joins it: that handler grows by the request's cost and answers from its 
 Source: Linux kernel/smp.c, `llist_add` to an empty call_single_queue sends the IPI.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from coalsim.cpus.cpu import Cpu
-from coalsim.engine.messages import Shot
-from coalsim.units import CpuId, Time
+from coalsim.engine.messages import Answer, Shot
+from coalsim.engine.runahead import HANDLER
+from coalsim.units import Time
+
+Handler = Callable[[Cpu], Time]
+"""What a request does to its target's private state; returns what that takes, in ps.  Reads no clock."""
 
 
 class CallQueue:
     """The requests to one processor that no handler has taken yet."""
 
-    __slots__ = ("_arrives", "_cpu", "_handler_starts", "_waiting", "interrupts")
+    __slots__ = ("_cpu", "_entry", "_may_start", "arrives", "handler_starts", "interrupts", "waiting")
 
     def __init__(self, cpu: Cpu) -> None:
         self._cpu = cpu
-        self._waiting: list[Shot[Cpu]] = []  # joined an interrupt that is still in flight or pending
-        self._arrives: Time = -1  # of the interrupt in flight, -1: none
-        self._handler_starts: Time = -1  # of the handler that may be joined
+        self.waiting: list[Shot[Cpu]] = []  # for an interrupt that is still in flight or pending
+        self.arrives: Time = -1  # of the interrupt in flight, -1: none
+        self.handler_starts: Time = -1  # of the handler that may be joined: its entry is over
+        self._may_start: Time = -1  # since when it could have run, but for other handlers
+        self._entry: Time = 0
         self.interrupts = 0
 
     def call(self, initiator: Cpu, arrival: Time, shot: Shot[Cpu]) -> None:
@@ -34,78 +41,164 @@ class CallQueue:
             arrival: when an interrupt sent now would arrive.
             shot: what to run, with this processor among its targets.
         """
-        if self.joins(initiator, shot):
-            return
-        self.claim(arrival, shot)
-        carrier = Shot[Cpu](
-            initiator, initiator.clock, 1, 0, lambda _: self.take(arrival), lambda _: 1, joinable=True
-        )
-        initiator.send([(arrival, self._cpu)], carrier)
+        if not self.joins(initiator, shot):
+            interrupt(initiator, 0, [Party(arrival, [self._cpu], [self], [0])], shot)
+
+    def is_free(self, now: Time) -> bool:
+        """Whether a request has to send an interrupt, since there is none that it could join."""
+        return self.arrives < 0 and now >= self.handler_starts
 
     def joins(self, initiator: Cpu, shot: Shot[Cpu]) -> bool:
         """Whether the request joins a handler that is yet to start; False: it needs an interrupt."""
         now = initiator.env._now
         assert initiator.clock == now, "a call queue is shared state: sync before"
-        target = self._cpu
-        if self._arrives >= 0:  # in flight, or pending because interrupts are off
-            self._waiting.append(shot)
-            shot.waiting_for[target.id] = target
-        elif now < self._handler_starts:
-            target.take_ticks(now)  # they came first
-            began = target.handler_until
-            target.steal(began, shot.cost, "handler")
-            shot.effect(target)
-            shot.answer(target.id, now, self._handler_starts, began, target.handler_until)
-        else:
+        if self.is_free(now):
             return False
+        target = self._cpu
+        shot.waiting_for[target.id] = target
+        if self.arrives >= 0:  # in flight, or pending because interrupts are off
+            self.waiting.append(shot)
+        else:
+            target.take_ticks(now)  # they came first
+            self._run(shot, now)
         return True
 
-    def claim(self, arrival: Time, shot: Shot[Cpu]) -> None:
-        """The queue was empty: the request waits for the interrupt that now has to be sent."""
-        self.interrupts += 1
-        self._arrives = arrival
-        self._waiting.append(shot)
-        shot.waiting_for[self._cpu.id] = self._cpu
-
-    def take(self, arrived: Time) -> None:
-        """The handler is queued on the processor: run every request in it."""
+    def take(self, arrived: Time, entry: Time) -> None:
+        """The handler's entry is over: run every request that has been queued."""
         target = self._cpu
-        requests, self._waiting, self._arrives = self._waiting, [], -1
-        starts = target.handler_until
-        self._handler_starts = starts
-        if starts > target.join_until:
-            target.join_until = starts
+        requests, self.waiting = self.waiting, []
+        self.is_taken(target.handler_until, target.may_start, entry)
+        if self.handler_starts > target.join_until:
+            target.join_until = self.handler_starts
         for shot in requests:
-            began = target.handler_until
-            if shot.cost:
-                target.steal(began, shot.cost, "handler")
-            shot.effect(target)
-            came = arrived if arrived > shot.sent else shot.sent  # a request may join a pending handler
-            shot.answer(target.id, came, starts if starts > came else came, began, target.handler_until)
+            self._run(shot, max(arrived, shot.sent))  # a request may join a pending handler
+
+    def is_taken(self, starts: Time, may_start: Time, entry: Time) -> None:
+        """No interrupt is on its way any more; requests may join up to the handler's start."""
+        self.arrives, self.handler_starts, self._may_start, self._entry = -1, starts, may_start, entry
+
+    def _run(self, shot: Shot[Cpu], came: Time) -> None:
+        """Run a request that came then, behind what the handler has run so far."""
+        target = self._cpu
+        began = target.handler_until
+        target.steal(began, shot.cost, HANDLER)
+        shot.effect(target)
+        may_start = max(came, self._may_start)
+        started = max(may_start, began - self._entry)
+        shot.answer(target.id, came, may_start, started, began if shot.early else target.handler_until)
 
 
-def call_many(
-    queues: Mapping[CpuId, CallQueue] | Sequence[CallQueue],
+class Party(NamedTuple):
+    """Processors that an interrupt reaches at one time."""
+
+    after: Time  # the send
+    cpus: list[Cpu]  # in order of their ids
+    queues: list[CallQueue]
+    ways_back: list[Time]  # of their answers
+
+
+def interrupt(
     initiator: Cpu,
-    arrivals: Sequence[tuple[Time, Cpu]],
+    sent: Time,
+    parties: Sequence[Party],
     shot: Shot[Cpu],
+    entry: Time = 0,
+    leaving: Time = 0,
+    cause: str = HANDLER,
+    handler: Handler | None = None,
 ) -> None:
-    """Interrupt processors whose queues were found empty (`joins` said no); synchronised.
-
-    One carrier for all: targets of one arrival time share an event.
+    """Interrupt processors whose queues are free, for one request; synchronised.
 
     Args:
-        queues: by processor.
         initiator: who asks.
-        arrivals: when the interrupt reaches which processor.
+        sent: when the interrupts leave.
+        parties: who is reached when.
         shot: what to run, with all of them among its targets.
+        entry, leaving: what the interrupt takes from a target before and after its requests.
+        cause: of the time that `entry`, `leaving` and `handler` take.
+        handler: what the request does, if it costs nothing beside that and answers at its end.
     """
-    at_of = {target.id: at for at, target in arrivals}
+    for party in parties:
+        at, queues = sent + party.after, party.queues
+        arrival = Arrival(party, at, shot, (entry, leaving, cause), handler)
+        waiting_for = shot.waiting_for
+        for cpu, queue in zip(party.cpus, queues, strict=True):
+            queue.interrupts += 1
+            queue.arrives = at
+            queue.waiting.append(shot)
+            waiting_for[cpu.id] = cpu
+        together = None if handler is None else arrival.come_together
+        initiator.send_together(at, party.cpus, arrival.carrier, together)
 
-    def take(target: Cpu) -> None:
-        queues[target.id].take(at_of[target.id])
 
-    for at, target in arrivals:
-        queues[target.id].claim(at, shot)
-    carrier = Shot[Cpu](initiator, initiator.clock, len(arrivals), 0, take, lambda _: 1, joinable=True)
-    initiator.send(arrivals, carrier)
+class Arrival:
+    """An interrupt in flight to several processors."""
+
+    __slots__ = ("_at", "_cost", "_handler", "_party", "_shot", "carrier")
+
+    def __init__(
+        self,
+        party: Party,
+        at: Time,
+        shot: Shot[Cpu],
+        cost: tuple[Time, Time, str],
+        handler: Handler | None,
+    ) -> None:
+        self._party = party
+        self._at = at
+        self._shot = shot
+        self._cost = cost  # entry, leaving, and their cause
+        self._handler = handler
+        self.carrier: Shot[Cpu] = Shot(
+            shot.initiator, at, len(party.cpus), 0, self._take, lambda _: 1, joinable=True
+        )
+
+    def _take(self, target: Cpu) -> None:
+        """One of them enters its handler."""
+        party, (entry, leaving, cause) = self._party, self._cost
+        target.steal(target.handler_until, entry, cause)
+        party.queues[party.cpus.index(target)].take(self._at, entry)
+        target.steal(target.handler_until, leaving, cause)
+
+    def come_together(self) -> None:
+        """It arrives: what `Cpu.deliver`, `take` and `Shot.answer` do, for all in one loop.
+
+        Whoever has interrupts off, a tick that is due or further requests is served alone.
+        """
+        at, shot, handler, (entry, leaving, cause) = self._at, self._shot, self._handler, self._cost
+        assert handler is not None, "only requests that are all handler come together"
+        waiting_for, served, seen = shot.waiting_for, 0, 0
+        last: tuple[Cpu, Time, Time, Time] | None = None
+        for cpu, queue, way_back in zip(*self._party[1:], strict=True):
+            if cpu.irq_depth or cpu.next_tick <= at or cpu.off_until >= at or len(queue.waiting) > 1:
+                cpu.deliver(at, self.carrier)
+                continue
+            cpu.inbox.remove(at)
+            enters = cpu.handler_until
+            if at > enters:
+                enters = at
+                cpu.handler_tail.clear()
+            starts = enters + entry
+            queue.waiting.clear()
+            queue.is_taken(starts, at, entry)
+            if starts > cpu.join_until:
+                cpu.join_until = starts
+            ended = starts + handler(cpu)
+            cpu.handler_until = until = ended + leaving
+            taken = until - enters
+            cpu.handler_tail.append((cause, taken))
+            cpu.account[cause] += taken
+            cpu.time_stolen += taken
+            if cpu.waiting:
+                cpu.stolen += taken
+            else:
+                cpu.clock += taken
+            del waiting_for[cpu.id]
+            served += 1
+            if ended + way_back > seen:
+                seen = ended + way_back
+                last = cpu, enters, ended, way_back
+        if last is not None:
+            cpu, enters, ended, way_back = last
+            answer = Answer(cpu.id, at - shot.sent, 0, enters - at, ended - enters, way_back)
+            shot.note(answer, seen, served)

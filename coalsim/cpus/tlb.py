@@ -179,6 +179,19 @@ class Tlb:
                 found |= level.drop(vpn, EVERYONE)
         return found
 
+    def invalidate_range(self, first: int, last: int, asid: int) -> None:
+        """Forget every page of a range, and its global entry."""
+        for level in (self._l1, self._l2):
+            by_tag = level.by_tag
+            if by_tag.get(asid):
+                own = by_tag[asid]
+                for vpn in range(first, last):
+                    if vpn in own:
+                        level.drop(vpn, asid)
+            if EVERYONE in by_tag:
+                for vpn in range(first, last):
+                    level.drop(vpn, EVERYONE)
+
     def flush_asid(self, asid: int) -> int:
         """Forget the entries of one ASID, global ones excepted; how many pages that were."""
         first, second = self._l1.drop_tag(asid), self._l2.drop_tag(asid)

@@ -389,10 +389,11 @@ class TranslationUnit:
 
     def invalidate(self, first: int, last: int, asid: int) -> None:
         """INVLPG of every page of a range; the paging-structure caches of the ASID go too."""
-        tlb = self.tlb
-        for vpn in range(first, last):
-            tlb.invalidate(vpn, asid)
-        self._forget_tables(asid)
+        self.tlb.invalidate_range(first, last, asid)
+        for cache in self._caches:
+            if cache:
+                self._forget_tables(asid)
+                return
 
     def flush(self, asid: int) -> int:
         """Everything of one ASID but global entries; how many pages that were."""

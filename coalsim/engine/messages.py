@@ -82,18 +82,20 @@ class Shot(Generic[C]):
         self.waiting_for: dict[CpuId, C] = {}  # targets that have not answered
 
     def answer(self, cpu: CpuId, arrived: Time, may_start: Time, started: Time, ended: Time) -> None:
-        """A target's handler ends at `ended`, which is known as soon as it is queued."""
-        if self.early:
-            ended = started
+        """A target acknowledges at `ended`, which is known as soon as its handler is queued."""
         back = self.way_back(cpu)
-        seen, done, last = ended + back, self.done, self.last
+        parts = Answer(
+            cpu, arrived - self.sent, may_start - arrived, started - may_start, ended - started, back
+        )
         self.waiting_for.pop(cpu, None)
-        if seen > done or last is None or (seen == done and cpu < last.cpu):
-            self.last = Answer(
-                cpu, arrived - self.sent, may_start - arrived, started - may_start, ended - started, back
-            )
-            if seen > done:
-                self.done = seen
-        self.left -= 1
+        self.note(parts, ended + back, 1)
+
+    def note(self, answer: Answer, seen: Time, answers: int) -> None:
+        """So many targets acknowledge; the last of these answers is seen at `seen`."""
+        last = self.last
+        if last is None or seen > self.done or (seen == self.done and answer.cpu < last.cpu):
+            self.last = answer
+            self.done = max(self.done, seen)
+        self.left -= answers
         if self.left == 0 and self.woken and self.initiator is not None:
             self.initiator.alarm.arm(self.done)

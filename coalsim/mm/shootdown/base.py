@@ -19,17 +19,19 @@ from typing import ClassVar, Protocol
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.delivery import Delivery
-from coalsim.cpus.ipi import CallQueue
+from coalsim.cpus.ipi import CallQueue, Handler, Party, interrupt
 from coalsim.cpus.oracle import Oracle
 from coalsim.cpus.translation import Moment, Translation
+from coalsim.cpus.vcpu import VcpuSchedule
 from coalsim.cpus.walker import TranslationUnit
 from coalsim.engine.clock import Op
 from coalsim.engine.messages import Shot
 from coalsim.locks.lockdep import note_waiting_for_answers
 from coalsim.mm.paging.context import Context, Loaded
+from coalsim.mm.shootdown.sending import Sender
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.switches import Switches
-from coalsim.units import CpuId, Time, Vpn
+from coalsim.units import Time, Vpn
 
 SETUP = "shootdown:setup"
 GENERATION = "line:tlb_gen"
@@ -39,6 +41,7 @@ SEND = "shootdown:send"
 LOCAL = "shootdown:local flush"
 WAIT = "shootdown:wait"
 FLIGHT = "shootdown:flight"
+PREEMPTED = "shootdown:preempted target"
 OFF_DELAY = "shootdown:irq-off delay"
 QUEUE = "shootdown:handler queue"
 REMOTE = "shootdown:remote handler"
@@ -100,6 +103,7 @@ class FlushCounts:
         "pages",
         "deferred",
         "broadcasts",
+        "left_to_host",
     )
 
     __slots__ = FIELDS
@@ -122,9 +126,10 @@ class FlushCounts:
     ranged: int  # handlers, local ones included, that invalidated page by page
     full: int  # that flushed the whole ASID
     up_to_date: int  # that found nothing to do
-    pages: int  # pages named by all calls
+    pages: int  # that were mapped and have to be flushed, over all calls; not the spans between them
     deferred: int  # calls whose flush was put off
     broadcasts: int  # invalidations issued to the fabric
+    left_to_host: int  # preempted vCPUs that were not asked: the host flushes them before they run again
 
 
 @dataclass(kw_only=True, eq=False)
@@ -139,7 +144,7 @@ class Flush:
         keeps_frames: nothing is freed: rights were lost, or pages moved.
         full: everything of the context, whatever the span.
         dead: translations that ended.
-        vpns: the pages themselves, where they are few.
+        vpns: the pages of the span that were mapped and have to be flushed.
         sharers: bitmask of the places that have copies of the tables; -1: they are not tracked.
     """
 
@@ -180,6 +185,7 @@ class ShootdownSystem:
     costs: KernelCosts
     oracle: Oracle | None
     latencies: Recorder
+    vcpus: VcpuSchedule | None = None  # when the host runs each processor; None: always
     counts: FlushCounts = field(default_factory=FlushCounts)
 
 
@@ -198,6 +204,9 @@ class Shootdown:
 
     def __init__(self, system: ShootdownSystem) -> None:
         self.system = system
+        unchanged = ("handle", "catch_up", "invalidate_pages", "suffices")
+        self._handles_as_usual = all(getattr(type(self), name) is getattr(Shootdown, name) for name in unchanged)
+        self._sender = Sender(system.delivery, system.queues, system.costs.csd_fill)
 
     # -- to be written by a policy -------------------------------------------------------
 
@@ -224,7 +233,11 @@ class Shootdown:
         yield from ()
 
     def drain(self, cpu: Cpu) -> Op[None]:
-        """Memory or addresses are short: do now what has been put off."""
+        """Memory is short: do now what has been put off."""
+        yield from ()
+
+    def recall(self, cpu: Cpu, context: Context, first: int, last: int) -> Op[None]:
+        """Pages of a range get new owners or lose their area: do now what has been put off for them."""
         yield from ()
 
     def filled(self, cpu: Cpu, context: Context, vpn: Vpn) -> None:
@@ -306,7 +319,7 @@ class Shootdown:
         context.generation += 1
         request.generation = context.generation
         counts.flushes += 1
-        counts.pages += request.pages
+        counts.pages += len(request.vpns)
         return cpu.clock
 
     def choose_targets(self, cpu: Cpu, request: Flush) -> list[Cpu]:
@@ -348,54 +361,86 @@ class Shootdown:
         its instructions and two line transfers: the request and the head of the queue) is
         charged after it, and the interrupts leave then.
         """
-        system = self.system
+        system, sender, queues = self.system, self._sender, self.system.queues
         yield from cpu.irq_off()
         yield from cpu.sync()
-        way_back = cpu.transfer
+        way_back, now = cpu.transfer, cpu.clock
         shot: Shot[Cpu] = Shot(
             cpu,
-            cpu.clock,
+            now,
             len(targets),
             0,
             lambda target: self.run_handler(target, request, early=early),
             lambda target: max(1, way_back[target]),
             early=early,
         )
-        enqueue, called = 0, []
-        for target in targets:
-            enqueue += system.costs.csd_fill + 2 * cpu.transfer[target.id]
-            if not system.queues[target.id].joins(cpu, shot):
-                called.append(target)
+        called = [target for target in targets if queues[target.id].is_free(now)]
+        if len(called) == len(targets):
+            sending = sender.sending(cpu, targets)
+            enqueue = sending.enqueue
+        else:
+            called = [target for target in targets if not queues[target.id].joins(cpu, shot)]
+            sending, enqueue = sender.sending(cpu, called), sender.enqueue(cpu, targets)
         system.counts.targets += len(targets)
         system.counts.interrupts += len(called)
         system.counts.joined += len(targets) - len(called)
+        cpu.charge(enqueue, ENQUEUE)
         if called:
-            sends = system.delivery.send_times(cpu, called)
-            base = cpu.clock + enqueue
-            self.interrupt(cpu, [(base + at, target) for at, target in sends.arrivals], shot)
-            cpu.charge(enqueue, ENQUEUE)
-            cpu.charge(sends.busy, SEND)
-        else:
-            cpu.charge(enqueue, ENQUEUE)
+            handler = None if early else self.handler(request)
+            self.interrupt(cpu, now + enqueue, sending.parties, shot, handler)
+            cpu.charge(sending.busy, SEND)
         yield from cpu.irq_on()
         return shot
 
-    def interrupt(self, cpu: Cpu, arrivals: Sequence[tuple[Time, Cpu]], shot: Shot[Cpu]) -> None:
+    def interrupt(
+        self,
+        cpu: Cpu,
+        sent: Time,
+        parties: Sequence[Party],
+        shot: Shot[Cpu],
+        handler: Handler | None = None,
+    ) -> None:
         """Interrupt processors whose queues were empty; each pays entry and exit once."""
-        queues, times = self.system.queues, self.system.times
-        at_of: dict[CpuId, Time] = {}
-        for at, target in arrivals:
-            at_of[target.id] = at
-            queues[target.id].claim(at, shot)
-
-        def take(target: Cpu) -> None:
-            queues[target.id].take(at_of[target.id])
-            target.steal(target.handler_until, times.interrupt_exit, HANDLER)
-
-        carrier: Shot[Cpu] = Shot(
-            cpu, cpu.clock, len(arrivals), times.interrupt_entry, take, lambda _: 1, joinable=True
+        times = self.system.times
+        interrupt(
+            cpu,
+            sent,
+            parties,
+            shot,
+            times.interrupt_entry,
+            times.interrupt_exit,
+            cause=HANDLER,
+            handler=handler,
         )
-        cpu.send(arrivals, carrier)
+
+    def handler(self, request: Flush) -> Handler:
+        """`handle` for one request.
+
+        Where the policy leaves that as it is, the usual case is worked out once for all targets:
+        a processor that runs the context, has missed no flush, and invalidates page by page.
+        """
+        if not (self._handles_as_usual and self.is_ranged(request)):
+            return lambda target: self.handle(target, request)
+        context, generation, first, last = request.context, request.generation, request.first, request.last
+        loaded_by, units, counts = self.system.loaded, self.system.units, self.system.counts
+        cost = self.system.costs.flush_target + self.system.times.pages(request.pages)
+
+        def handle(target: Cpu) -> Time:
+            number = target.id
+            loaded = loaded_by[number]
+            slot = loaded.slots[loaded.slot]
+            if (
+                loaded.context is not context
+                or loaded.is_lazy
+                or not slot.generation + 1 == generation == context.generation
+            ):
+                return self.handle(target, request)
+            counts.ranged += 1
+            slot.generation = generation
+            units[number].invalidate(first, last, loaded.slot + 1)
+            return cost
+
+        return handle
 
     def run_handler(self, target: Cpu, request: Flush, *, early: bool = False) -> None:
         """Run the handler of one request on a target, behind those before it.
@@ -414,16 +459,20 @@ class Shootdown:
         """Wait for all answers, and divide the wait along the last of them."""
         note_waiting_for_answers(cpu, site)
         yield from cpu.sync()
-        before = cpu.spent[WAIT]
+        before = cpu.account[WAIT]
         yield from cpu.wait_for_answers(shot, WAIT)
-        waited, last = cpu.spent[WAIT] - before, shot.last
+        waited, last = cpu.account[WAIT] - before, shot.last
         if last is None:
             return
+        vcpus, arrived = self.system.vcpus, shot.sent + last.flight
+        delay = last.off_delay + last.queue
+        away = vcpus.time_away(last.cpu, arrived, arrived + delay) if vcpus is not None else 0
         for cause, part in (
             (WAY_BACK, last.way_back),
             (REMOTE, last.handler),
-            (QUEUE, last.queue),
-            (OFF_DELAY, last.off_delay),
+            (PREEMPTED, away),
+            (QUEUE, max(0, last.queue - away)),
+            (OFF_DELAY, min(last.off_delay, delay - away)),
             (FLIGHT, last.flight),
         ):
             share = min(part, waited)

@@ -26,6 +26,7 @@ from coalsim.engine.messages import Shot
 from coalsim.mm.paging.context import Context, Loaded
 from coalsim.mm.shootdown.base import ENQUEUE, HANDLER, SEND, SETUP, Flush, ShootdownSystem
 from coalsim.mm.shootdown.filtered import FilteredShootdown, Walkers
+from coalsim.mm.shootdown.sending import parties_of
 from coalsim.units import CpuId, Time, Vpn
 
 
@@ -133,7 +134,7 @@ class RadixVmShootdown(FilteredShootdown):
         system.counts.interrupts += len(called)
         system.counts.joined += len(targets) - len(called)
         if called:
-            self.interrupt(cpu, called, shot)
+            self.interrupt(cpu, 0, parties_of(called, system.queues, way_back), shot)
         cpu.charge(queueing, ENQUEUE)
         cpu.charge(sending, SEND)
         yield from cpu.irq_on()
