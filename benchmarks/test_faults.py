@@ -102,7 +102,7 @@ class Hits:
         self.system.boot()
         self.system.run(self.system.finished)
         ended = perf_counter()
-        return ended - self.began[0], sum(unit.tlb.hits_l1 for unit in self.units)
+        return ended - self.began[0], sum(unit.hits_l1 for unit in self.units)
 
     def body(self, task: Task) -> Op[None]:
         cpu = task.cpu

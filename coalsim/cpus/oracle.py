@@ -16,7 +16,7 @@ as long as somebody could still use it (a TLB holds it, or a use is not judged y
 Costs no simulated time.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from coalsim.cpus.translation import Moment, Translation
@@ -29,20 +29,22 @@ SWEEP_AT = 4_096
 
 
 class Run:
-    """Uses of several pages in a row, each a fixed time after the one before.
+    """Uses of several pages in a row.
 
     Args:
         vpns: the pages, in the order of use.
-        step: time from one use to the next, in ps.
+        times: of the uses.
         translations: what was used for each page.
     """
 
-    __slots__ = ("step", "translations", "vpns")
+    __slots__ = ("times", "translations", "vpns")
     died = True  # as far as a judge knows who looks for the dead only: it has to look at each of them
 
-    def __init__(self, vpns: Sequence[int], step: Time, translations: Mapping[int, Translation]) -> None:
+    def __init__(
+        self, vpns: Sequence[int], times: Sequence[Time], translations: Mapping[int, Translation]
+    ) -> None:
         self.vpns = vpns
-        self.step = step
+        self.times = times
         self.translations = translations
 
 
@@ -100,6 +102,7 @@ class Oracle:
         self.worst_stale: Time = 0  # longest time between a death and an allowed use after it
         self._findings: list[Finding] = []
         self.graves: dict[int, list[Translation]] = {}  # by frame
+        self.settle: list[Callable[[], None]] = []  # by processor: enter its uses into `unchecked`
         self._buried = 0
         self._sweep_at = SWEEP_AT
 
@@ -107,6 +110,8 @@ class Oracle:
 
     def judge(self, cpu: CpuId) -> None:
         """Judge the uses of one processor that has just synchronised."""
+        if self.settle:
+            self.settle[cpu]()
         uses = self.unchecked[cpu]
         self.checked += len(uses)
         for time, what, write, site in uses:
@@ -124,7 +129,7 @@ class Oracle:
         for number, vpn in enumerate(run.vpns):
             translation = run.translations[vpn]
             if translation.died is not None:
-                self._judge_dead(cpu, time + number * run.step, translation, write, site)
+                self._judge_dead(cpu, run.times[number], translation, write, site)
 
     def _judge_dead(self, cpu: CpuId, time: Time, translation: Translation, write: bool, site: str) -> None:
         died = translation.died
@@ -198,6 +203,8 @@ class Oracle:
     def is_in_use(self) -> dict[int, None]:
         """Identities of translations with uses that nobody has judged yet."""
         held: dict[int, None] = {}
+        for settle in self.settle:
+            settle()
         for uses in self.unchecked:
             for _, what, _, _ in uses:
                 for translation in what.translations.values() if isinstance(what, Run) else (what,):

@@ -169,6 +169,15 @@ class Tlb:
         self._l2.put_key(key, vpn, tag, entry)
         self._l1.put_key(key, vpn, tag, entry)
 
+    def first_level(self, asid: int) -> Pages:
+        """What L1 holds of one ASID, global entries excepted; not a copy."""
+        return self._l1.by_tag.get(asid, NO_PAGES)
+
+    def note_hits(self, vpns: Sequence[int], asid: int) -> None:
+        """These pages, entries of that ASID in L1, have been used one after the other."""
+        self._l1.rejuvenate(reversed(dict.fromkeys(reversed(vpns))), asid)
+        self.hits_l1 += len(vpns)
+
     def invalidate(self, vpn: int, asid: int) -> bool:
         """Forget a page in one ASID and its global entry, as INVLPG does; whether there was one."""
         found = False

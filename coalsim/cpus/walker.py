@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from coalsim.cpus.access import Hits
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.oracle import Oracle, Run
 from coalsim.cpus.tablelines import LINE_SHIFT, TableLines, line_of
@@ -88,6 +89,11 @@ class Mapped(Protocol):
     """By page: the living translations that some TLB has held."""
     tables: dict[int, Translation]
     """By (leaf-table number, depth above it): the living pointers to tables that some walker has cached."""
+    forget_at: int
+    """So many translations are worth looking for those that nobody can use any more."""
+
+    def forget_unused(self) -> None:
+        """Look for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +136,8 @@ class TranslationUnit:
         "_caches",
         "_costs",
         "_cpu",
+        "_l1_count",
+        "_l1_sets",
         "_leaf_bits",
         "_leaf_mask",
         "_lines",
@@ -137,14 +145,14 @@ class TranslationUnit:
         "_table_of",
         "_walk_sites",
         "asid",
-        "l1_count",
         "l1_hit",
-        "l1_sets",
         "missed",
         "misses",
         "oracle",
+        "settle",
         "space",
         "tlb",
+        "touch_now",
         "tree",
         "unchecked",
         "walk_cost",
@@ -168,7 +176,12 @@ class TranslationUnit:
         self.oracle = oracle
         self.unchecked = oracle.unchecked[cpu.id] if oracle is not None else None
         self.tlb = Tlb(costs.l1, costs.l2)
-        self.l1_sets, self.l1_count = self.tlb.l1_sets, self.tlb.l1_count
+        self._l1_sets, self._l1_count = self.tlb.l1_sets, self.tlb.l1_count
+        hits = Hits(cpu, self.tlb, costs.l1_hit, self.unchecked, self.hit, lambda: self.asid)
+        self.touch_now, self.settle = hits.touch_now, hits.settle
+        if oracle is not None:
+            oracle.settle.append(self.settle)
+        cpu.settle = self.settle
         self._caches: list[dict[int, Cached]] = [{} for _ in costs.structure_entries]
         self._pointers = self._caches[0] if self._caches else {}  # to leaf tables
         self._walk_sites: dict[str, str] = {}  # by site: its name where the walker is what uses a translation
@@ -183,8 +196,15 @@ class TranslationUnit:
 
     def reset(self) -> None:
         """Forget what was counted, at the end of the warm-up."""
+        self.settle()
         self.walks = self.misses = 0
         self.tlb.hits_l1 = self.tlb.hits_l2 = self.tlb.misses = 0
+
+    @property
+    def hits_l1(self) -> int:
+        """Lookups that found their page in the first level."""
+        self.settle()
+        return self.tlb.hits_l1
 
     # -- use ---------------------------------------------------------------------------
 
@@ -194,8 +214,9 @@ class TranslationUnit:
         `Tlb.lookup` for the common case and `Cpu.charge`, in line: every access comes through here.
         Who runs hits only has them judged where he looks, at `judge_if_many`.
         """
+        self.settle()
         key = vpn << TAG_BITS | self.asid
-        ways = self.l1_sets[vpn % self.l1_count]
+        ways = self._l1_sets[vpn % self._l1_count]
         entry = ways.pop(key, None)
         if entry is not None:
             ways[key] = entry  # the youngest again
@@ -230,8 +251,9 @@ class TranslationUnit:
         unchecked = self.unchecked
         assert unchecked is not None, "somebody judges"
         touched = {int(entry.translation.vpn): entry.translation for entry in self.tlb.touched}
-        run = Run(vpns[:hits], self.l1_hit, touched)
-        unchecked.append((self._cpu.clock, run, write, site))
+        began, step = self._cpu.clock, self.l1_hit
+        times = range(began, began + hits * step, step) if step else [began] * hits
+        unchecked.append((began, Run(vpns[:hits], times, touched), write, site))
         self.judge_if_many()
 
     def walk(self, vpn: Vpn, write: bool, user: bool, site: str) -> bool:
@@ -239,6 +261,7 @@ class TranslationUnit:
         cpu, costs, unchecked = self._cpu, self._costs, self.unchecked
         clock = cpu.clock
         assert clock == cpu.env._now, "page tables are shared state: sync before"
+        self.settle()
         self.walks += 1
         self.walk_cost = costs.walk_fixed
         if unchecked is not None and len(unchecked) > JUDGE_AT:
@@ -295,6 +318,8 @@ class TranslationUnit:
         return name
 
     def _new_translation(self, space: Mapped, vpn: Vpn, word: int) -> Translation:
+        if len(space.translations) >= space.forget_at:
+            space.forget_unused()
         translation = Translation(
             space.number,
             vpn,
@@ -385,10 +410,21 @@ class TranslationUnit:
             site = f"speculative page walk in the handler of the flush for {reason}"
             self.unchecked.extend((at, pointer, False, site) for pointer in pointers)
 
+    def load(self, asid: int, space: Mapped, tree: Tree) -> None:
+        """Another address space is used from now on."""
+        self.settle()
+        self.asid, self.space, self.tree = asid, space, tree
+
+    def held(self, vpn: int) -> Entry | None:
+        """What the TLB has of a page of the loaded space; that has been used."""
+        self.settle()
+        return self.tlb.lookup(vpn, self.asid)
+
     # -- invalidation ---------------------------------------------------------------------
 
     def invalidate(self, first: int, last: int, asid: int) -> None:
         """INVLPG of every page of a range; the paging-structure caches of the ASID go too."""
+        self.settle()
         self.tlb.invalidate_range(first, last, asid)
         for cache in self._caches:
             if cache:
@@ -397,11 +433,13 @@ class TranslationUnit:
 
     def flush(self, asid: int) -> int:
         """Everything of one ASID but global entries; how many pages that were."""
+        self.settle()
         self._forget_tables(asid)
         return self.tlb.flush_asid(asid)
 
     def flush_all(self) -> int:
         """Everything, global entries too."""
+        self.settle()
         for cache in self._caches:
             cache.clear()
         return self.tlb.flush_all()

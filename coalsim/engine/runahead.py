@@ -26,7 +26,7 @@ sees them, so they are taken when the clock passes them.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from heapq import heappush
 
 from coalsim.engine.clock import RANK_TICK, Alarm, Engine, Op
@@ -35,6 +35,10 @@ from coalsim.units import FOREVER, CpuId, Time
 
 HANDLER = "handler"
 TICK = "tick"
+
+
+def _nothing() -> None:
+    """There is nothing to enter."""
 
 
 class Account(defaultdict[str, Time]):
@@ -81,6 +85,7 @@ class Clocked:
         "next_tick",
         "off_until",
         "own_account",
+        "settle",
         "stolen",
         "tail",
         "tick_cost",
@@ -104,6 +109,7 @@ class Clocked:
         self.limit: Time = 0  # private looks at clock < limit are allowed
         self.hard: Time = 0  # the limit but for the own tick
         self.account = self.own_account = Account()
+        self.settle: Callable[[], None] = _nothing  # enter what has been noted of the time spent
         self.tail: list[tuple[str, Time]] = []  # charges that end beyond `limit`: a barrier may cut them
         self.inbox: list[Time] = []  # arrival times of messages in flight to here
         self.join_until: Time = 0  # start of the latest handler that takes further requests
@@ -140,6 +146,7 @@ class Clocked:
     @property
     def spent(self) -> Mapping[str, Time]:
         """Cause to ps, of all its time; made anew at each call."""
+        self.settle()
         total: defaultdict[str, Time] = defaultdict(int)
         for account in self.own_account.everything():
             for cause, cost in account.items():

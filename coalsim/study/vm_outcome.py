@@ -73,7 +73,7 @@ def counts(vm: VirtualMemory) -> VirtualMemoryEntry:
         "faults": {name: getattr(kernel.counts, name) for name in kernel.counts.FIELDS},
         "shootdowns": {name: getattr(vm.flush_counts, name) for name in vm.flush_counts.FIELDS},
         "tlb": {
-            "hits_l1": sum(unit.tlb.hits_l1 for unit in units),
+            "hits_l1": sum(unit.hits_l1 for unit in units),
             "hits_l2": sum(unit.tlb.hits_l2 for unit in units),
             "misses": sum(unit.misses for unit in units),
         },

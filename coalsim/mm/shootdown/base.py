@@ -143,7 +143,7 @@ class Flush:
         freed_tables: page tables are freed too, so processors that use no user page must flush as well.
         keeps_frames: nothing is freed: rights were lost, or pages moved.
         full: everything of the context, whatever the span.
-        dead: translations that ended.
+        dead: translations that ended and that some TLB may hold.
         vpns: the pages of the span that were mapped and have to be flushed.
         sharers: bitmask of the places that have copies of the tables; -1: they are not tracked.
     """
@@ -204,8 +204,8 @@ class Shootdown:
 
     def __init__(self, system: ShootdownSystem) -> None:
         self.system = system
-        unchanged = ("handle", "catch_up", "invalidate_pages", "suffices")
-        self._handles_as_usual = all(getattr(type(self), name) is getattr(Shootdown, name) for name in unchanged)
+        own, usual = type(self), ("handle", "catch_up", "invalidate_pages", "suffices")
+        self._handles_as_usual = all(getattr(own, name) is getattr(Shootdown, name) for name in usual)
         self._sender = Sender(system.delivery, system.queues, system.costs.csd_fill)
 
     # -- to be written by a policy -------------------------------------------------------

@@ -116,7 +116,7 @@ class Switching:
             unit.flush(loaded.asid)
             cpu.charge(system.times.asid_flush, SWITCH)
             self.flushes += 1
-        unit.asid, unit.space, unit.tree = loaded.asid, context, space.tree_of(cpu)
+        unit.load(loaded.asid, context, space.tree_of(cpu))
 
     def _catch_up(self, cpu: Cpu, loaded: Loaded, context: Context) -> None:
         if self._policy.switched_in(cpu, loaded, context):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.deadlock import Agent
 from coalsim.cpus.operation import Running as Entered
 from coalsim.cpus.runqueue import Thread
 from coalsim.cpus.tlb_level import TAG_BITS
@@ -50,11 +51,16 @@ class BadCopy(Exception):  # an unwinding, not a mistake
 
 
 class SpinFlag:
-    """A word in user memory that threads spin on."""
+    """A word in user memory that threads spin on.
 
-    __slots__ = ("_spinners", "is_set")
+    Args:
+        name: for reports of runs in which nobody sets it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_spinners", "is_set", "name")
+
+    def __init__(self, name: str = "flag") -> None:
+        self.name = name
         self.is_set = False
         self._spinners: list[Cpu] = []
 
@@ -64,6 +70,7 @@ class SpinFlag:
         self.is_set = True
         spinners, self._spinners = self._spinners, []
         for spinner in spinners:
+            spinner.blocked_on = None
             spinner.alarm.arm(cpu.clock + max(1, spinner.transfer[cpu.id]))
 
     def wait(self, cpu: Cpu) -> Op[None]:
@@ -71,7 +78,16 @@ class SpinFlag:
         yield from cpu.sync()
         if not self.is_set:
             self._spinners.append(cpu)
+            cpu.blocked_on = self
             yield from cpu.wait(USER)
+
+    def blockers(self) -> Sequence[Agent]:
+        """Anybody may set it, so nobody is known to be in the way."""
+        return ()
+
+    def describe(self) -> str:
+        """As reports name it."""
+        return f"{self.name}, spinning in user code"
 
 
 class Task:
@@ -92,6 +108,7 @@ class Task:
         self._space = process.space
         self._kernel = kernel = process.space.kernel
         self._unit = kernel.units[cpu.id]
+        self.touch_now = self._unit.touch_now  # one access, if L1 has the page; False: call `touch`
         self._costs = kernel.costs
         self._operations = kernel.operations
         self._fault_kind = kernel.operations.kind("fault")
@@ -178,32 +195,6 @@ class Task:
 
     # -- using memory ------------------------------------------------------------------------
 
-    def touch_now(self, address: int, write: bool = True, site: str = USER) -> bool:
-        """One access, if the TLB has the page; False: call `touch`.
-
-        `TranslationUnit.hit` in line for what is in L1: loads call nothing as often.
-        """
-        cpu, unit, vpn = self.cpu, self._unit, address >> PAGE_SHIFT
-        clock, limit = cpu.clock, cpu.limit
-        if clock >= limit:
-            return False
-        key = vpn << TAG_BITS | unit.asid
-        ways = unit.l1_sets[vpn % unit.l1_count]
-        entry = ways.get(key)
-        if entry is None or (write and not entry.dirty):
-            return unit.hit(vpn, write, site, USER)
-        del ways[key]  # the youngest again
-        ways[key] = entry
-        unit.tlb.hits_l1 += 1
-        if unit.unchecked is not None:
-            unit.unchecked.append((clock, entry.translation, write, site))
-        cost = unit.l1_hit
-        cpu.clock = clock = clock + cost
-        cpu.account[USER] += cost
-        if clock > limit:
-            cpu.tail.append((USER, cost))
-        return True
-
     def touch(self, address: int, *, write: bool = True, site: str = USER) -> Op[None]:
         """One access: through the TLB, a walk, and a fault if need be."""
         if not 0 <= address < self._user_end:
@@ -269,6 +260,7 @@ class Task:
                     yield from cpu.look()
                 room = 1 if cpu.limit <= cpu.clock else -(-(cpu.limit - cpu.clock) // cost)
                 part = pages[done : done + room] if room < total - done or done else pages
+                unit.settle()
                 hits = run(part, unit.asid)
                 if hits:
                     if unit.unchecked is not None:
@@ -325,7 +317,7 @@ class Task:
         while True:
             yield from self.touch(address, write=write)
             yield from self.cpu.sync()
-            entry = self._unit.tlb.lookup(vpn, self._unit.asid)
+            entry = self._unit.held(vpn)
             if entry is not None and (entry.dirty or not write):
                 return entry.translation.pfn
 
@@ -355,7 +347,7 @@ class Task:
                 except BadCopy:
                     return size - done
                 yield from self.cpu.sync()
-                entry = unit.tlb.lookup(vpn, unit.asid)
+                entry = unit.held(vpn)
             pfn = entry.translation.pfn
             if data is not None:
                 self._kernel.ram.write(pfn, at % PAGE_SIZE, data[done : done + part])
