@@ -19,6 +19,8 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.deadlock import report, report_stuck
 from coalsim.cpus.delivery import lookahead as delivery_lookahead
 from coalsim.cpus.runqueue import Thread, report_asleep
+from coalsim.cpus.vcpu import VcpuSchedule
+from coalsim.cpus.virtual import VirtualCpu
 from coalsim.engine.accounts import split_at
 from coalsim.engine.clock import Engine, Op
 from coalsim.engine.collector import seldom_collecting
@@ -79,13 +81,14 @@ class System:
         machine = self.machine = config.machine
         switches = self.switches = config.profile.switches
         self.costs = config.profile.costs(machine.clock_ghz.value)
+        self.streams = Streams(config.seed)
+        self.vcpus = vcpus_of(machine, self.streams)
         self.env = Engine(
             lookahead=lookahead(machine, config.shootdown, switches),
             run_ahead=config.run_ahead,
-            fast_paths=config.fast_paths,
+            fast_paths=config.fast_paths and self.vcpus is None,  # the host may interrupt a computed section
             tick_events=config.tick_events,
         )
-        self.streams = Streams(config.seed)
         self.probes = Probes()
         self.cpus = [self._new_cpu(CpuId(number)) for number in range(machine.num_cpus)]
         self._wake_latency = max(1, interrupt_latency(machine))
@@ -121,7 +124,7 @@ class System:
     def _new_cpu(self, cpu: CpuId) -> Cpu:
         machine, period = self.machine, self.switches.tick_period
         transfer, occupancy = machine.transfer_row(cpu), machine.occupancy_row(cpu)
-        return Cpu(
+        new = (Cpu if self.vcpus is None else VirtualCpu)(
             self.env,
             cpu,
             node=machine.node_of(cpu),
@@ -133,7 +136,11 @@ class System:
             # Ticks are spread over the period, so that they do not all hit one instant.
             first_tick=period + period * cpu // machine.num_cpus,
             switch_cost=self.costs.context_switch,
+            slice_ticks=self.switches.time_slice_ticks,
         )
+        if self.vcpus is not None and isinstance(new, VirtualCpu):
+            new.run_by(self.vcpus)
+        return new
 
     # -- locks
 
@@ -192,6 +199,7 @@ class System:
                     new_thread=self._new_thread,
                     put_thread=lambda cpu, thread: self._threads[cpu].append(thread),
                     wake_latency=self._wake_latency,
+                    vcpus=self.vcpus,
                 )
             )
         return self._vm
@@ -322,6 +330,16 @@ def interrupt_latency(machine: Machine) -> Time:
         if distance is not Distance.SELF
     ]
     return min(flights, default=ALONE)
+
+
+def vcpus_of(machine: Machine, streams: Streams) -> VcpuSchedule | None:
+    """When the host runs each processor; None where all of them always run."""
+    guest = machine.guest
+    if guest is None:
+        return None
+    resume = guest.resume.picoseconds(machine.clock_ghz.value)
+    vcpus = VcpuSchedule(guest.preempted_share.value, resume, streams)
+    return vcpus if vcpus.steals else None
 
 
 def lookahead(machine: Machine, policy: type[Shootdown], switches: Switches) -> Time:

@@ -7,7 +7,8 @@ Loads call nothing as often as `touch_now`.  What a hit changes beside the clock
 nobody before something else happens to this TLB, its counts or its uses: whatever looks at
 those calls `settle` first.  So a run of hits costs a look into a dict and two notes each.
 
-Invariant: while a run is open, L1 holds what it held when the run began.
+Invariant: while a run is open, L1 holds what it held when the run began, and no timer tick
+has come: the thread's slice is not over.
 Private to the processor: after a look; others may call `settle` at any time.
 """
 
@@ -75,6 +76,8 @@ class Hits:
 
         def begin(vpn: int, write: bool, site: str) -> bool:
             nonlocal held, run_tag, run_write, run_site, account
+            if cpu.queue.slice_over(cpu.ticks):  # the long way gives way behind its access
+                return False
             if not lookup(vpn, write, site, USER):  # it settles
                 return False
             run_tag, run_write, run_site, account = tag(), write, site, cpu.account

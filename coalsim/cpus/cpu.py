@@ -175,8 +175,8 @@ class Cpu(Clocked):
         """Give the processor its first threads and begin; before the engine runs."""
         for thread in threads:
             self.queue.put(thread)
-        step = process(self.main())
-        self.env.post_event(self.env._now, RANK_BARRIER, step)
+        begin = self.alarm.wake_for_ever(self.main())
+        self.env.post_event(self.env._now, RANK_BARRIER, begin)
 
     def park(self) -> Op[None]:
         """Take the running thread off the processor until somebody enqueues it again."""
@@ -356,20 +356,6 @@ class Cpu(Clocked):
         event.callbacks.append(lambda _: self.alarm.arm(self.env._now + 1))
         yield from self.wait(cause)
         return event.value
-
-
-def process(main: Op[None]) -> Callable[[Event], None]:
-    """What goes on with a processor's process when the event for which it waits is served.
-
-    The part of `simpy.Process` that a processor needs: its process never ends, nobody
-    waits for it or interrupts it, and its events are its alarm, which never fails.
-    """
-    send = main.send
-
-    def step(_: Event) -> None:
-        send(None).callbacks.append(step)
-
-    return step
 
 
 class _Answers:

@@ -19,8 +19,6 @@ from coalsim.engine.clock import Op
 if TYPE_CHECKING:
     from coalsim.cpus.operation import Running
 
-SLICE_TICKS = 1  # a slice is one timer tick, as round robin has it
-
 PARKED: Final[Event] = Event(simpy.Environment())
 """What a thread yields to leave its processor; never scheduled."""
 
@@ -77,11 +75,16 @@ def report_asleep(threads: Sequence[Thread]) -> list[str]:
 
 
 class RunQueue:
-    """The ready threads of one processor, in order of arrival."""
+    """The ready threads of one processor, in order of arrival.
 
-    __slots__ = ("_ready", "_slice_began")
+    Args:
+        slice_ticks: timer ticks after which a thread gives the processor to the next one.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_ready", "_slice_began", "_slice_ticks")
+
+    def __init__(self, slice_ticks: int = 1) -> None:
+        self._slice_ticks = slice_ticks
         self._ready: deque[Thread] = deque()
         self._slice_began = 0
 
@@ -100,7 +103,7 @@ class RunQueue:
 
     def slice_over(self, ticks: int) -> bool:
         """The running thread has had its slice."""
-        return ticks - self._slice_began >= SLICE_TICKS
+        return ticks - self._slice_began >= self._slice_ticks
 
     def new_slice(self, ticks: int) -> None:
         """A slice begins."""

@@ -220,6 +220,8 @@ class TranslationUnit:
         entry = ways.pop(key, None)
         if entry is not None:
             ways[key] = entry  # the youngest again
+            if write and not entry.dirty:
+                return False  # whoever asks first or again counts no hit
             self.tlb.hits_l1 += 1
             cost = self.l1_hit
         else:
@@ -250,11 +252,11 @@ class TranslationUnit:
         """The first `hits` pages of a run have just hit; the clock stands at the first access."""
         unchecked = self.unchecked
         assert unchecked is not None, "somebody judges"
+        self.judge_if_many()  # before the run is noted: its later accesses lie ahead of global time
         touched = {int(entry.translation.vpn): entry.translation for entry in self.tlb.touched}
         began, step = self._cpu.clock, self.l1_hit
         times = range(began, began + hits * step, step) if step else [began] * hits
         unchecked.append((began, Run(vpns[:hits], times, touched), write, site))
-        self.judge_if_many()
 
     def walk(self, vpn: Vpn, write: bool, user: bool, site: str) -> bool:
         """Walk the tables of the loaded space and fill the TLB; synchronised.  False: a fault."""

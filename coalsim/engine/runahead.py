@@ -222,10 +222,10 @@ class Clocked:
 
     def resume(self) -> None:
         """Global time has come to where the clock was; a handler may have moved the clock meanwhile."""
-        env, alarm = self.env, self.alarm
+        env = self.env
         now = env._now
-        alarm.armed = False  # Alarm.reset, in line
-        alarm.callbacks = []
+        if self.alarm.callbacks is None:
+            self.alarm.reset()  # type: ignore[unreachable]  # as in `Alarm.reset`
         if self.next_tick <= now:
             self.take_ticks(now)
         if self.clock != now:  # a handler has moved it
@@ -316,6 +316,7 @@ class Clocked:
 
     def run_tick(self, at: Time) -> None:
         """Run the tick handler, not before `at`."""
+        self.settle()  # a run of accesses ends: the slice may be over
         self.ticks += 1
         self.steal(at, self.tick_cost, TICK)
 

@@ -135,15 +135,14 @@ class QueuedLock(SpinLock):
     def section(self, cpu: Cpu, body: Body, longest: Time, site: str) -> Op[Span]:
         """As in the base class, in one event where the short cut is exact."""
         env = cpu.env
-        if cpu.next_tick <= cpu.clock:
+        if cpu.next_tick <= cpu.clock or not env.fast_paths:
             yield from cpu.sync()  # also the look that turning interrupts off needs
         else:  # the same in line
             while cpu.clock > env._now:
                 alarm = cpu.alarm
                 alarm.arm(cpu.clock)
                 yield alarm
-                alarm.armed = False
-                alarm.callbacks = []
+                alarm.reset()
                 if cpu.next_tick <= env._now:
                     cpu.take_ticks(env._now)
             if cpu.tail:

@@ -443,6 +443,9 @@ def test_the_run_queue_is_first_come_first_served() -> None:
     assert queue.is_empty
     queue.new_slice(ticks=4)
     assert (queue.slice_over(4), queue.slice_over(5)) == (False, True)
+    longer = RunQueue(slice_ticks=3)
+    longer.new_slice(ticks=4)
+    assert (longer.slice_over(6), longer.slice_over(7)) == (False, True)
 
 
 # -- what a verb needs -----------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ class FlatLine(CacheLine):
     """A line whose write takes the same time, whoever wrote it before."""
 
     def rmw(self, cpu: Cpu) -> Time:
-        assert cpu.clock == cpu.env.now
+        assert cpu.clock == cpu.env._now
         return cpu.clock + SWAP
 
 
@@ -115,15 +115,24 @@ class Bench:
         lock.line = FlatLine(name)
         return lock
 
-    def run_on(self, cpu: int, program: Program, at: Time = 0) -> None:
-        """Run `program` on a processor from test time `at` on; a second one shares the processor."""
+    def run_on(self, cpu: int, program: Program, at: Time = 0, space: object | None = None) -> None:
+        """Run `program` on a processor from test time `at` on; a second one shares the processor.
+
+        Args:
+            cpu: which.
+            program: what it does.
+            at: when.
+            space: whose thread it is; None: the kernel's.
+        """
         target = self.cpus[cpu]
 
         def body() -> Op[None]:
             yield from target.wait_until(START + at, "start")
             yield from program(target)
 
-        self._threads.append((target, Thread(f"thread{cpu}", body())))
+        thread = Thread(f"thread{cpu}", body())
+        thread.space = space
+        self._threads.append((target, thread))
 
     def ipi(
         self, at: Time, cpu: int, *, cost: Time = HANDLER, effect: Callable[[Cpu], None] = lambda _: None
@@ -149,7 +158,7 @@ class Bench:
         self._threads.append((self._sender, Thread("sender", self._send_all())))
         for cpu in [*self.cpus, self._sender]:
             cpu.start([thread for home, thread in self._threads if home is cpu])
-        self.env.declare_barrier(START + until, lambda: setattr(self.end, "callbacks", None))
+        self.env.declare_barrier(START + until, lambda: self.env.stop(self.end))
         self.env.run_to(self.end)
 
 

@@ -8,7 +8,7 @@ all that follows.
 A program decides by its own random stream and by what it sees, never by the mode.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from random import Random
@@ -56,6 +56,7 @@ class Sample:
     guarded: list[int]
     locks: list[LockRow]
     lines: list[Record]
+    more: Record
 
 
 @dataclass
@@ -75,18 +76,24 @@ class Seen:
                     )
             if len(mine) != len(theirs):
                 return f"CPU {cpu}: {len(mine)} and {len(theirs)} records"
-        for a, b in zip(self.samples, other.samples, strict=True):
-            for name, value in vars(a).items():
-                if value != getattr(b, name):
-                    return f"sample at {a.at}, {name}: {value} and {getattr(b, name)}"
+        for sample, same in zip(self.samples, other.samples, strict=True):
+            for name, value in vars(sample).items():
+                if value != getattr(same, name):
+                    return f"sample at {sample.at}, {name}: {value} and {getattr(same, name)}"
         return ""
 
 
 class Shape:
-    """The machine and the loads of one seed."""
+    """The machine and the loads of one seed.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        seed: which.
+        worker: what threads can do.
+    """
+
+    def __init__(self, seed: int, worker: "type[Worker] | None" = None) -> None:
         random = self.random = Random(f"shape {seed}")
+        self.worker = worker or Worker
         pick = random.choice
         self.seed = seed
         self.unit: Time = pick((1, 10, 50))
@@ -113,7 +120,7 @@ class Shape:
         ]
         busy = pick((1, 2))  # a transfer may keep the line for less than it takes
         self.occupancy = [[cost // busy for cost in row] for row in self.transfer]
-        kinds = list(Worker.OPERATIONS)
+        kinds = list(self.worker.OPERATIONS)
         # half of the seeds mix everything, the others try a few operations on each other at length
         self.kinds = kinds if random.random() < 0.5 else random.sample(kinds, random.randint(2, 5))
 
@@ -124,12 +131,12 @@ class CheckedCpu(Cpu):
     def check_private(self) -> None:
         """A private look now is allowed: nothing that could change its outcome lies before it."""
         env, clock = self.env, self.clock
-        assert clock >= env.now
+        assert clock >= env._now
         assert clock >= self.handler_until or self.irq_depth
         assert all(arrival > clock for arrival in self.inbox)
-        if clock > env.now:
+        if clock > env._now:
             assert env.run_ahead
-            assert clock < env.now + env.lookahead
+            assert clock < env._now + env.lookahead
             assert clock < env.next_barrier
         if not self.irq_depth:
             assert self.next_tick > clock
@@ -137,7 +144,7 @@ class CheckedCpu(Cpu):
 
     def check_shared(self) -> None:
         """A shared look now is allowed."""
-        assert self.clock == self.env.now
+        assert self.clock == self.env._now
         assert not self.alarm.armed
         self.check_private()
 
@@ -196,10 +203,11 @@ class World:
         """Run to the end."""
         shape = self.shape
         for cpu in self.cpus:
-            workers = [Worker(self, number) for number in range(shape.threads_per_cpu)]
+            workers = [shape.worker(self, number) for number in range(shape.threads_per_cpu)]
             threads = []
             for worker in workers:
                 worker.thread = Thread(f"{cpu.id}.{worker.number}", worker.main(cpu))
+                worker.thread.space = self.space_of(worker, cpu)
                 threads.append(worker.thread)
             cpu.start(threads)
         self.env.process(self._ring())
@@ -207,6 +215,14 @@ class World:
         self.env.declare_barrier(min(shape.sample_period, shape.duration), self._sample_on)
         assert self.env.run_to(self.end)
         return self.seen
+
+    def space_of(self, worker: "Worker", cpu: Cpu) -> object | None:
+        """The address space of a thread; None: the kernel's."""
+        return None
+
+    def more_to_see(self) -> Record:
+        """What a sample shows beside all that every program has."""
+        return ()
 
     def _ring(self) -> Op[None]:
         """A user's own SimPy process."""
@@ -220,16 +236,16 @@ class World:
 
     def _sample_on(self) -> None:
         self._sample()
-        at = self.env.now + self.shape.sample_period
+        at = self.env._now + self.shape.sample_period
         if at < self.shape.duration:
             self.env.declare_barrier(at, self._sample_on)
 
     def _stop(self) -> None:
         self._sample()
-        self.end.callbacks = None
+        self.env.stop(self.end)
 
     def _sample(self) -> None:
-        now = self.env.now
+        now = self.env._now
         time = [split_at(cpu, now) for cpu in self.cpus]
         self.seen.samples.append(
             Sample(
@@ -251,6 +267,7 @@ class World:
                 guarded=[count.at_barrier(now) for count in self.counts],
                 locks=[each.stat.row() for each in self.classes],
                 lines=[(line.owner, line.transfers) for line in self.lines] + [(self.pipe.bytes_moved,)],
+                more=self.more_to_see(),
             )
         )
 
@@ -512,7 +529,7 @@ class Worker:
         yield from self.section()
         yield from self.give_way()
 
-    OPERATIONS: ClassVar = {
+    OPERATIONS: ClassVar[Mapping[str, Callable[..., Op[None]]]] = {
         "many_private": many_private,
         "interrupts_off": interrupts_off,
         "section": section,

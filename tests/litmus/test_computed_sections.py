@@ -57,7 +57,7 @@ def blocking(lock: SpinLock, times: Times, hold: Time) -> Program:
 def test_sections_queue_in_the_order_of_arrival(mode: Mode) -> None:
     """CPU 2 comes second and CPU 1 third; each is granted 20 after the release before it."""
     bench = Bench(mode, 3)
-    lock, times = bench.lock(), {}
+    lock, times = bench.lock(), Times()
     for number, at in ((0, 0), (2, 50), (1, 60)):
         bench.run_on(number, section(lock, times, 200), at=at)
     bench.run()
@@ -70,7 +70,7 @@ def test_sections_queue_in_the_order_of_arrival(mode: Mode) -> None:
 def test_a_hand_over_in_no_time_keeps_the_order(mode: Mode) -> None:
     """zero: handed over in 0 ps, to a lower id in the same instant."""
     bench = Bench(mode, 3, handover=0)
-    lock, times = bench.lock(), {}
+    lock, times = bench.lock(), Times()
     bench.run_on(1, section(lock, times, 200))
     bench.run_on(0, section(lock, times, 200), at=50)
     bench.run_on(2, section(lock, times, 200), at=60)
@@ -84,7 +84,7 @@ def test_a_release_and_an_arrival_at_one_instant_go_by_id(
 ) -> None:
     """release_tie: holder 3 releases at 1000, when a swap ends: 1 came before that, 5 after."""
     bench = Bench(mode, 6)
-    lock, times = bench.lock(), {}
+    lock, times = bench.lock(), Times()
     bench.run_on(3, section(lock, times, 990))
     bench.run_on(cpu, section(lock, times, 50), at=990)
     bench.run()
@@ -95,7 +95,7 @@ def test_a_release_and_an_arrival_at_one_instant_go_by_id(
 def test_a_section_queues_behind_a_swap_that_is_under_way(mode: Mode) -> None:
     """pipe: a swap by events lasts from 100 to 160; a section that arrives at 120 comes behind it."""
     bench = Bench(mode, 3)
-    lock, times = bench.lock(), {}
+    lock, times = bench.lock(), Times()
     lock.line = CacheLine("far away")
     first, second = bench.cpus[0], bench.cpus[1]
     first.transfer, first.occupancy = [10, 60, 60, 60], [10, 10, 10, 10]
@@ -110,7 +110,7 @@ def test_a_section_queues_behind_a_swap_that_is_under_way(mode: Mode) -> None:
 def test_blocking_and_short_sections_mix_on_one_lock(mode: Mode) -> None:
     """mixed_lock: whoever comes later waits for whoever came earlier, however each uses the lock."""
     bench = Bench(mode, 6)
-    lock, times = bench.lock(), {}
+    lock, times = bench.lock(), Times()
     uses = ((blocking, 0), (section, 50), (blocking, 60), (section, 240), (section, 700), (blocking, 720))
     for number, (use, at) in enumerate(uses):
         bench.run_on(number, use(lock, times, 100), at=at)
@@ -128,13 +128,13 @@ def test_blocking_and_short_sections_mix_on_one_lock(mode: Mode) -> None:
 def test_a_section_nests_in_a_lock_that_is_taken_by_events(mode: Mode) -> None:
     """An interrupt lengthens the outer hold only where interrupts are on: after the section."""
     bench = Bench(mode, 2)
-    outer, inner, times = bench.lock("outer", rank=0), bench.lock("inner"), {}
+    outer, inner, times = bench.lock("outer", rank=0), bench.lock("inner"), dict[str, Time]()
 
     def program(cpu: Cpu) -> Op[None]:
         yield from outer.acquire(cpu, "outer")
         yield from inner.section(cpu, lambda _: 200, 200, "inner")
         yield from cpu.look()
-        times[cpu.id] = time_of(cpu)
+        times[f"{cpu.id} in"] = time_of(cpu)
         yield from outer.release(cpu)
         times[f"{cpu.id} out"] = time_of(cpu)
 
@@ -143,7 +143,7 @@ def test_a_section_nests_in_a_lock_that_is_taken_by_events(mode: Mode) -> None:
     shot = bench.ipi(100, 0)
     bench.run()
     # swaps of 10 each, 200 held, 100 of handler from 220 on; then 20 of hand-over
-    assert times == {0: 320, "0 out": 320, 1: 340 + 10 + 200, "1 out": 550}
+    assert times == {"0 in": 320, "0 out": 320, "1 in": 340 + 10 + 200, "1 out": 550}
     assert shot.last is not None
     assert shot.last.off_delay == 120
     assert outer.stat.row().stolen == 100
@@ -154,7 +154,7 @@ def test_a_late_waiter_still_slows_a_ticket_lock(mode: Mode) -> None:
     waits = []
     for third in (False, True):
         bench = Bench(mode, 3)
-        lock, times = TicketLock(LockClass("ticket", 1), "ticket", LockSetup(streams=Streams(1))), {}
+        lock, times = TicketLock(LockClass("ticket", 1), "ticket", LockSetup(streams=Streams(1))), Times()
         lock.line = FlatLine("ticket")
         bench.run_on(0, section(lock, times, 200))
         bench.run_on(1, section(lock, times, 200), at=50)
@@ -174,7 +174,7 @@ def test_a_late_waiter_still_slows_a_ticket_lock(mode: Mode) -> None:
 def test_a_read_without_the_lock_sees_only_the_past(mode: Mode, reader: int, at: Time, value: int) -> None:
     """lockless_read: 10 free; a section that arrived at 100 is granted at 520 and takes 4."""
     bench = Bench(mode, 3)
-    lock, free, times, seen = bench.lock(), GuardedCount(10), {}, []
+    lock, free, times, seen = bench.lock(), GuardedCount(10), Times(), list[object]()
 
     def take(cpu: Cpu) -> Op[None]:
         def body(grant: Time) -> Time:
@@ -203,7 +203,7 @@ def test_a_read_without_the_lock_sees_only_the_past(mode: Mode, reader: int, at:
 def test_a_barrier_does_not_see_a_section_that_is_granted_after_it(mode: Mode) -> None:
     """barrier_section: a sample at 1000, an arrival at 900, its grant at 1100: nothing taken yet."""
     bench = Bench(mode, 2)
-    lock, free, times, seen = bench.lock(), GuardedCount(10), {}, []
+    lock, free, times, seen = bench.lock(), GuardedCount(10), Times(), list[object]()
 
     def take(cpu: Cpu) -> Op[None]:
         def body(grant: Time) -> Time:
@@ -215,8 +215,8 @@ def test_a_barrier_does_not_see_a_section_that_is_granted_after_it(mode: Mode) -
 
     def sample() -> None:
         row = lock.stat.row()
-        split = split_at(bench.cpus[1], bench.env.now)
-        seen.append((free.at_barrier(bench.env.now), row.acquisitions, row.contentions, split))
+        split = split_at(bench.cpus[1], bench.env._now)
+        seen.append((free.at_barrier(bench.env._now), row.acquisitions, row.contentions, split))
 
     bench.at_barrier(1000, sample)
     bench.at_barrier(1200, sample)
@@ -231,11 +231,11 @@ def test_a_barrier_does_not_see_a_section_that_is_granted_after_it(mode: Mode) -
 def test_a_section_that_reaches_a_barrier_is_played_by_events(mode: Mode) -> None:
     """A hold from 10 to 210 with a sample at each of 9, 10, 11, 209, 210 and 211."""
     bench = Bench(mode, 1)
-    lock, times, seen = bench.lock(), {}, []
+    lock, times, seen = bench.lock(), Times(), list[object]()
     cpu = bench.cpus[0]
 
     def sample() -> None:
-        seen.append((bench.env.now - START, lock.stat.row().acquisitions, split_at(cpu, bench.env.now)))
+        seen.append((bench.env._now - START, lock.stat.row().acquisitions, split_at(cpu, bench.env._now)))
 
     for at in (9, 10, 11, 209, 210, 211):
         bench.at_barrier(at, sample)

@@ -36,7 +36,7 @@ def hold(lock: QueuedLock, times: dict[int, tuple[Time, Time]], length: Time) ->
 def test_an_interrupt_lengthens_a_section_that_it_may_interrupt(mode: Mode) -> None:
     """held_by_irq: CPU 0 has the lock at 10 for 200, an interrupt at 100: it releases at 310."""
     bench = Bench(mode, 2)
-    lock, times = bench.lock(), {}
+    lock, times = bench.lock(), dict[int, tuple[Time, Time]]()
     bench.run_on(0, hold(lock, times, 200))
     bench.run_on(1, hold(lock, times, 200), at=40)
     bench.ipi(100, 0)
@@ -48,7 +48,7 @@ def test_an_interrupt_lengthens_a_section_that_it_may_interrupt(mode: Mode) -> N
 def test_a_waiter_in_a_handler_starts_late(mode: Mode) -> None:
     """waiter_in_handler: granted at 230 while in a handler until 300; everyone behind waits longer."""
     bench = Bench(mode, 3)
-    lock, times = bench.lock(), {}
+    lock, times = bench.lock(), dict[int, tuple[Time, Time]]()
     bench.run_on(0, hold(lock, times, 200))
     bench.run_on(1, hold(lock, times, 200), at=40)
     bench.run_on(2, hold(lock, times, 200), at=50)
@@ -60,13 +60,12 @@ def test_a_waiter_in_a_handler_starts_late(mode: Mode) -> None:
 def test_an_interrupt_waits_for_the_end_of_a_computed_section(mode: Mode) -> None:
     """window: CPU 1 waits from 60 and releases at 430; what came at 200 is handled from there."""
     bench = Bench(mode, 2)
-    lock, spans = bench.lock(), {}
+    lock, spans = bench.lock(), dict[int, tuple[Time, Time, Time]]()
 
     def program(cpu: Cpu) -> Op[None]:
         asked, released = yield from lock.section(cpu, lambda _: 200, 200, "site")
-        spans[cpu.id] = (asked - START, released - START)
         yield from cpu.look()
-        spans[cpu.id] += (time_of(cpu),)
+        spans[cpu.id] = (asked - START, released - START, time_of(cpu))
 
     bench.run_on(0, program)
     bench.run_on(1, program, at=50)
@@ -136,7 +135,7 @@ def test_two_processors_that_shoot_at_each_other(mode: Mode) -> None:
 
     bench.run_on(0, program)
     bench.run_on(1, program)
-    bench.at_barrier(950, lambda: split.update((cpu.id, split_at(cpu, cpu.env.now)) for cpu in bench.cpus))
+    bench.at_barrier(950, lambda: split.update((cpu.id, split_at(cpu, cpu.env._now)) for cpu in bench.cpus))
     bench.run()
     assert ended == {0: 950, 1: 950}
     assert split == {n: {"start": START, "answers": 850, "handler": 100} for n in (0, 1)}
@@ -221,7 +220,7 @@ def call(queue: CallQueue, done: dict[Time, Time], cost: Time, flight: Time = 10
 def test_a_request_joins_a_handler_that_has_not_started(mode: Mode) -> None:
     """coalesce: a handler is busy until 500; requests at 200 and 300 cost 100 each: one interrupt."""
     bench = Bench(mode, 3, lookahead=100)
-    queue, done = CallQueue(bench.cpus[0]), {}
+    queue, done = CallQueue(bench.cpus[0]), dict[Time, Time]()
     bench.ipi(100, 0, cost=400)
     bench.run_on(0, lambda cpu: cpu.wait_until(START + 1000, "sleep"))
     bench.run_on(1, call(queue, done, 100), at=200)
@@ -234,7 +233,7 @@ def test_a_request_joins_a_handler_that_has_not_started(mode: Mode) -> None:
 def test_a_request_does_not_overtake_a_tick_that_came_before_it(mode: Mode) -> None:
     """A handler starts at 500; a tick of 30 at 350; a request that joins at 400 is served behind it."""
     bench = Bench(mode, 3, lookahead=100, ticks=(1_000_000, 30, 350))
-    queue, done = CallQueue(bench.cpus[0]), {}
+    queue, done = CallQueue(bench.cpus[0]), dict[Time, Time]()
     bench.ipi(100, 0, cost=400)
     bench.run_on(0, lambda cpu: cpu.wait_until(START + 1000, "sleep"))
     bench.run_on(1, call(queue, done, 100), at=200)
@@ -247,7 +246,7 @@ def test_a_request_does_not_overtake_a_tick_that_came_before_it(mode: Mode) -> N
 def test_a_request_joins_what_waits_for_the_end_of_a_section(mode: Mode) -> None:
     """Off until 510: requests at 100 and 400 share a handler, before an interrupt that came at 300."""
     bench = Bench(mode, 3, lookahead=100)
-    lock, queue, done = bench.lock(), CallQueue(bench.cpus[0]), {}
+    lock, queue, done = bench.lock(), CallQueue(bench.cpus[0]), dict[Time, Time]()
     seen: list[Time] = []
 
     def program(cpu: Cpu) -> Op[None]:
@@ -270,7 +269,7 @@ def test_a_request_joins_what_waits_for_the_end_of_a_section(mode: Mode) -> None
 def test_a_tie_with_the_start_of_a_handler_goes_by_id(mode: Mode, caller: int, interrupts: int) -> None:
     """A request at 510, when CPU 1's section ends: that of CPU 0 still joins, that of CPU 2 does not."""
     bench = Bench(mode, 4, lookahead=100)
-    lock, queue, done = bench.lock(), CallQueue(bench.cpus[1]), {}
+    lock, queue, done = bench.lock(), CallQueue(bench.cpus[1]), dict[Time, Time]()
 
     def one_section(cpu: Cpu) -> Op[None]:
         yield from lock.section(cpu, lambda _: 500, 500, "site")
@@ -312,7 +311,7 @@ def test_a_request_that_joins_is_never_in_flight_for_less_than_nothing(mode: Mod
 def test_a_handler_bounds_the_run_ahead_until_it_starts(mode: Mode) -> None:
     """Two handlers pending at 300; the second starts at 320, and what joins it before delays all else."""
     bench = Bench(mode, 3, lookahead=100)
-    queue, done = CallQueue(bench.cpus[0]), {}
+    queue, done = CallQueue(bench.cpus[0]), dict[Time, Time]()
     seen: list[Time] = []
 
     def program(cpu: Cpu) -> Op[None]:

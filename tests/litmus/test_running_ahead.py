@@ -5,6 +5,7 @@ otherwise.  Every test holds in every mode.
 """
 
 from fractions import Fraction
+from functools import partial
 
 import pytest
 from bench import LOOKAHEAD, MODES, START, Bench, Mode, time_of, touches
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_message_in_flight_bounds_private_looks(mode: Mode) -> None:
     """in_flight: CPU 1 touches a page every 50 from 500 on; an invalidation arrives at 800."""
     bench = Bench(mode, 2)
-    mapped, hits = [True], []
+    mapped, hits = [True], list[Time]()
 
     def sender(cpu: Cpu) -> Op[None]:
         shot = Shot[Cpu](None, cpu.clock, 1, 100, lambda _: mapped.clear(), lambda _: 50)
@@ -77,7 +78,7 @@ def test_the_lower_id_goes_first_at_a_tie(mode: Mode) -> None:
         yield from lock.section(cpu, body, 30, "tie")
 
     for number, steps in enumerate((8, 1, 4, 2)):
-        bench.run_on(number, lambda cpu, steps=steps: program(steps, cpu))
+        bench.run_on(number, partial(program, steps))
     bench.run()
     assert order == [(0, 410), (1, 460), (2, 510), (3, 560)]
 
@@ -107,7 +108,7 @@ def test_a_charge_of_nothing_does_not_yield(mode: Mode) -> None:
 def test_a_hit_in_the_own_cache_is_shared_state(mode: Mode) -> None:
     """hot_counter: CPU 0 increments its own line every 20; CPU 1 takes it at 50."""
     bench = Bench(mode, 2)
-    line, done = CacheLine("counter"), []
+    line, done = CacheLine("counter"), list[Time]()
 
     def owner(cpu: Cpu) -> Op[None]:
         for _ in range(6):
@@ -132,7 +133,7 @@ def test_a_hit_in_the_own_cache_is_shared_state(mode: Mode) -> None:
 def test_a_flag_that_others_read_is_synchronised_before_it_changes(mode: Mode) -> None:
     """lazy_flag: the target goes lazy at 300 while global time is 0; at 100 it is not lazy yet."""
     bench = Bench(mode, 2)
-    lazy, sent = [False], []
+    lazy, sent = [False], list[tuple[Time, bool]]()
 
     def target(cpu: Cpu) -> Op[None]:
         for _ in range(6):
@@ -156,7 +157,7 @@ def test_a_flag_that_others_read_is_synchronised_before_it_changes(mode: Mode) -
 def test_a_setting_of_another_processor_is_seen_one_lookahead_later(mode: Mode) -> None:
     """remote_high: CPU 0 sets CPU 1's limit at 100; CPU 1 sees it from 900 on."""
     bench = Bench(mode, 2)
-    high, old = [6], []
+    high, old = [6], list[Time]()
 
     def setter(cpu: Cpu) -> Op[None]:
         cpu.charge(100, "think")
@@ -177,7 +178,7 @@ def test_a_setting_of_another_processor_is_seen_one_lookahead_later(mode: Mode) 
 def test_the_lookahead_is_that_of_the_fastest_message(mode: Mode) -> None:
     """broadcast: an invalidation lands after 150, an interrupt after 800; both find the right state."""
     bench = Bench(mode, 2, lookahead=150)
-    mapped, hits, flushed = [True], [], []
+    mapped, hits, flushed = [True], list[Time](), list[Time]()
 
     def sender(cpu: Cpu) -> Op[None]:
         shot = Shot[Cpu](None, cpu.clock, 1, 100, lambda cpu: flushed.append(hits[-1]), lambda _: 50)
@@ -215,7 +216,7 @@ def test_a_message_within_the_lookahead_is_refused(mode: Mode) -> None:
 def test_shared_state_is_read_at_its_time(mode: Mode) -> None:
     """walk_ahead: a shared word read at 400 was cleared at 300, though the reader got to 400 first."""
     bench = Bench(mode, 2)
-    entry, found = [True], []
+    entry, found = [True], list[bool]()
 
     def reader(cpu: Cpu) -> Op[None]:
         cpu.charge(400, "think")
@@ -236,7 +237,7 @@ def test_shared_state_is_read_at_its_time(mode: Mode) -> None:
 def test_bandwidth_is_served_in_the_order_of_time(mode: Mode) -> None:
     """bandwidth: CPU 0 moves a page at 500 and is processed first; CPU 1's at 300 is served first."""
     bench = Bench(mode, 2)
-    pipe, done = Pipe("node 0", Fraction(10)), {}
+    pipe, done = Pipe("node 0", Fraction(10)), dict[int, Time]()
 
     def zero_a_page(at: Time, cpu: Cpu) -> Op[None]:
         while time_of(cpu) < at:

@@ -15,6 +15,8 @@ between kernels; here each has one of its own, which is an assumption.
 Source: Linux arch/x86/mm/tlb.c (tlb_gen, mm_cpumask, cpu_tlbstate).
 """
 
+import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from coalsim.cpus.coherence import CacheLine
@@ -25,15 +27,25 @@ if TYPE_CHECKING:
     from coalsim.cpus.oracle import Oracle
 
 
+FORGET_AT = 4_096
+"""Translations of a space are looked through when they have doubled since the last time, from here on."""
+
+
 class Context:
     """The part of an address space that TLBs and flushes know.
+
+    Translations that no TLB holds and whose uses have been judged are forgotten now and then: no
+    use of them can follow, so no judge will want to know when they died.  A policy that keeps books
+    on translations needs them to the end.
 
     Args:
         number: of the address space.
         oracle: who is told of deaths, if anybody is.
+        forgets: translations that nobody can use any more.
     """
 
     __slots__ = (
+        "forget_at",
         "gathers",
         "generation",
         "generation_line",
@@ -46,17 +58,26 @@ class Context:
         "translations",
     )
 
-    def __init__(self, number: int, oracle: "Oracle | None") -> None:
+    def __init__(self, number: int, oracle: "Oracle | None", *, forgets: bool = True) -> None:
         self.number = number
         self.oracle = oracle
         self.generation = 0
+        self.forget_at = FORGET_AT if forgets else sys.maxsize
         self.mask: dict[CpuId, None] = {}  # mm_cpumask: who may hold entries; sort before use
         self.gathers = 0  # unmappings under way (tlb_flush_pending)
-        self.translations: dict[int, Translation] = {}  # by page: living, and held by some TLB once
+        self.translations: dict[int, Translation] = {}  # by page: living ones that some TLB may hold
         self.tables: dict[int, Translation] = {}  # living pointers to tables that walkers have cached
         self.generation_line = CacheLine("tlb_gen")
         self.mask_line = CacheLine("mm_cpumask")
         self.pending_line = CacheLine("tlb_flush_pending")
+
+    def forget_unused(self) -> None:
+        """Forget translations that no TLB holds and whose uses have been judged."""
+        unjudged = self.oracle.is_in_use() if self.oracle is not None else {}
+        kept = {vpn: one for vpn, one in self.translations.items() if _may_be_used(one, unjudged)}
+        self.translations.clear()
+        self.translations.update(kept)
+        self.forget_at = max(FORGET_AT, 2 * len(kept))
 
     def end_translation(
         self, vpn: int, moment: Moment, pending: str, *, lost_frame: bool = True
@@ -90,8 +111,19 @@ class Context:
         if translation is None:
             return []
         if self.oracle is not None:
+            translation.cached += 1  # walkers do not count what they hold: a judge must remember it
             self.oracle.died(translation, moment, pending, lost_frame=True)
         return [translation]
+
+
+def _may_be_used(translation: Translation, unjudged: Mapping[int, None]) -> bool:
+    """Some TLB holds it, or what it was before it gained rights, or somebody has yet to judge a use."""
+    one: Translation | None = translation
+    while one is not None:
+        if one.cached or id(one) in unjudged:
+            return True
+        one = one.older
+    return False
 
 
 class Slot:

@@ -258,7 +258,9 @@ class Task:
             while done < total:
                 if cpu.clock >= cpu.limit:
                     yield from cpu.look()
-                room = 1 if cpu.limit <= cpu.clock else -(-(cpu.limit - cpu.clock) // cost)
+                room = 1  # one access, where the clock is at its limit or somebody else is to be next
+                if cpu.clock < cpu.limit and not cpu.queue.slice_over(cpu.ticks):
+                    room = -(-(cpu.limit - cpu.clock) // cost)
                 part = pages[done : done + room] if room < total - done or done else pages
                 unit.settle()
                 hits = run(part, unit.asid)

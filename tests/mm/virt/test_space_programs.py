@@ -4,11 +4,17 @@
 test runs many more.
 """
 
+from collections.abc import Callable
+
 import pytest
 from random_tasks import KERNELS, Life, Program
-from vm_bench import MODES, PLAIN
+from vm_bench import MODES, PLAIN, VmBench
 
+from coalsim.engine.clock import Op
 from coalsim.mm.shootdown.registry import SHOOTDOWNS
+from coalsim.mm.virt.area import READ, READ_WRITE
+from coalsim.mm.virt.task import Task
+from coalsim.units import NS, PAGE_SHIFT, PAGE_SIZE, US, Time
 
 FEW = range(len(KERNELS))
 MANY = range(len(KERNELS), len(KERNELS) + 200)
@@ -35,6 +41,69 @@ def test_no_mode_shows() -> None:
     plain = Program(3).run(dict(PLAIN))
     for mode in MODES[1:]:
         assert not first_difference(plain, Program(3).run(dict(mode))), mode
+
+
+def in_bulk(task: Task, address: int) -> Op[None]:
+    """Use one page 500 times."""
+    yield from task.touch_pages([address >> PAGE_SHIFT] * 500)
+
+
+def quickly(task: Task, address: int) -> Op[None]:
+    """The same, one access at a time; what waits is called only where it may have to."""
+    for _ in range(500):
+        if not task.touch_now(address, False):
+            yield from task.touch(address, write=False)
+
+
+@pytest.mark.parametrize("begins", [100 * US - 200 * NS, 100 * US + 200 * NS])
+@pytest.mark.parametrize("use", [in_bulk, quickly])
+def test_hits_give_way_in_every_mode_when_the_slice_is_over(
+    use: Callable[[Task, int], Op[None]], begins: Time
+) -> None:
+    """A tick at 100 us, among a task's hits or just before them, ends its slice; the other task is next."""
+    starts: list[Time] = []
+    for mode in MODES:
+        bench = VmBench("coal", {"hz": "10000"}, mode=mode)
+
+        def first(task: Task) -> Op[None]:
+            base = yield from task.mmap(PAGE_SIZE)
+            yield from task.touch(base)
+            yield from task.cpu.sync()
+            task.cpu.charge(begins - task.cpu.clock, "user")
+            yield from task.cpu.sync()
+            yield from use(task, base)
+
+        def second(task: Task) -> Op[None]:
+            yield from task.cpu.sync()
+            starts.append(task.cpu.clock)
+
+        process = bench.process()
+        bench.start(process, 0, first)
+        bench.start(process, 0, second)
+        bench.finish()
+    assert len(starts) == len(MODES)
+    assert len(set(starts)) == 1, starts
+
+
+def test_an_access_counts_once_in_every_mode() -> None:
+    """A store to a page that was only read hits once, and walks to say that it is dirty."""
+    counted: list[tuple[int, int, int]] = []
+    for mode in MODES:
+        bench = VmBench("coal", mode=mode)
+
+        def program(task: Task) -> Op[None]:
+            base = yield from task.mmap(PAGE_SIZE)
+            yield from task.touch(base)
+            yield from task.mprotect(base, PAGE_SIZE, READ)
+            yield from task.touch(base, write=False)
+            yield from task.mprotect(base, PAGE_SIZE, READ_WRITE)
+            if not task.touch_now(base, True):
+                yield from task.touch(base)
+
+        bench.run(program)
+        unit = bench.kernel.units[0]
+        counted.append((unit.hits_l1, unit.misses, unit.walks))
+    assert len(set(counted)) == 1, counted
 
 
 @pytest.mark.slow
