@@ -9,10 +9,14 @@ _MAPBENCH = {"run.warmup": "0", "run.duration": "60us", "workload.cpus": "4"}
 SHORT = MappingProxyType(
     {
         "brk1": _ROUNDS,
+        "cheaper_ipi": _ROUNDS,
         "context_switch1": _ROUNDS,
+        "fault_locks": {"workload.mib": "1", "workload.cpus": "4"},
+        "flush_ceiling": {**_ROUNDS, "workload.cpus": "1"},
         "flush_range": {**_ROUNDS, "workload.cpus": "1"},
         "fork_cow": {**_ROUNDS, "workload.rounds": "1", "workload.pages": "32"},
         "gc_mprotect": _ROUNDS,
+        "guest_flush": {"run.warmup": "0", "run.duration": "400us", "workload.cpus": "4"},
         "kmalloc_burst": _BRIEF,
         "kmalloc_pairs": _BRIEF,
         "kmalloc_remote_free": _BRIEF,
@@ -23,6 +27,7 @@ SHORT = MappingProxyType(
         "mmap1": _ROUNDS,
         "mmap_touch_munmap": _ROUNDS,
         "munmap_shared": _ROUNDS,
+        "next_bottleneck": _MAPBENCH,
         "page_bulk": {"workload.frames_per_cpu": "300"},
         "page_fault1": {**_ROUNDS, "workload.rounds": "1", "workload.mib": "1"},
         "page_random": {"workload.frames_per_cpu": "300"},
@@ -37,6 +42,13 @@ SHORT = MappingProxyType(
         "radixvm_global": _MAPBENCH,
         "radixvm_local": _MAPBENCH,
         "radixvm_pipeline": _MAPBENCH,
+        "shootdown_cost": _ROUNDS,
+        "table_distance": {
+            "run.warmup": "0",
+            "run.duration": "0",
+            "workload.working_set": "1MiB",
+            "workload.rounds": "2",
+        },
         "tlb_flush2": {"run.warmup": "0", "run.duration": "60us", "workload.cpus": "4"},
     }
 )

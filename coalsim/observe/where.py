@@ -80,7 +80,7 @@ def cpu_groups(document: ResultDocument) -> list[CpuGroup]:
     return [CpuGroup(f"cpu{cpu}", (cpu,)) for cpu in in_order(document["time"])]
 
 
-AT_REST = ("idle", "tick", "handler")
+AT_REST = ("idle", "tick", "handler", "steal")
 """All that a CPU without a thread of its own can spend time on."""
 
 

@@ -8,13 +8,14 @@ How the steps make up the uncontended paths, one CPU, one page.  SPIN is a spinl
 that is free: lock_uncontended + an own line + lock_release.  RWSEM is that and one
 more own line.  LINE is an own line, written.
 
-    mmap      syscall + RWSEM + gap_search + area_new + accounting
+    mmap      syscall + RWSEM + gap_search (not at a fixed address) + area_new + accounting
     populate  RWSEM + area_find + POPULATED per page + TABLE per page table
     fault     exception_entry + RWSEM + area_find + POPULATED + exception_exit
               (with per-VMA locks 2 x (vma_lock + LINE) in place of RWSEM)
     munmap    syscall + RWSEM + area_find + area_remove + accounting
               + drain of the LRU batch + gather_begin + LINE + SPIN + zap_page
               + FLUSH + RELEASED + table_free + its frame's free + gather_end + LINE
+              + LINE of the process's page counter, where threads count (`rss_batch`)
     mprotect  syscall + RWSEM + area_find + gather_begin + LINE + SPIN
               + pte_protect + FLUSH + gather_end + LINE
     madvise   as munmap, without area_remove, accounting and table_free
@@ -23,11 +24,12 @@ more own line.  LINE is an own line, written.
               + rmap_add + pte_set + lru_add; per batch LRU + lru_move_*
     TABLE     table_new + page allocation + zero_page + SPIN + LINE
     RELEASED  page_release + lru_delete_page + page free; per batch LRU
-    FLUSH     flush_fixed + LINE + INVLPG or CR3
+    FLUSH     flush_fixed + LINE + MASK + INVLPG or CR3
+    MASK      LINE + mask_scan per 64 CPUs
     LRU       irq_save + SPIN + irq_restore
 
 docs/calibration.md says which measurement fixed which step.  A prediction: madvise and
-refault of one page take 1,360 + 1,350 cycles with linux-4.10; on a Haswell 661 ns were
+refault of one page take 1,376 + 1,350 cycles with linux-4.10; on a Haswell 661 ns were
 measured (Amit, linux-kernel, 2019), which at 2.4 GHz would be 1,586 cycles.
 
 Invariant: as in `KernelCosts`, no cost has a default.

@@ -23,6 +23,9 @@ HugePages = Literal["never"]
 FIRST_TOUCH, INTERLEAVE, ON_NODE = "first_touch", "interleave", "node:"
 """Words of `table_placement`; the last is followed by a node's number."""
 
+NO_RSS_COUNTER = -1
+"""`rss_batch` of a kernel that does not count pages."""
+
 AS_TIME = {"kind": "time"}  # metadata of fields written as text with a unit, such as "15s"
 
 Rule = tuple[str, object, bool, str, str]
@@ -65,7 +68,7 @@ class VmSwitches:
     """A read of an untouched anonymous page maps one shared page of zeros, and takes no frame."""
     rss_batch: int
     """Pages that a thread counts by itself before it writes the process's counter (64 since 2.6.34); 0 = per
-    CPU and max(32, 2 x CPUs) (6.2, f1a7941243c1)."""
+    CPU and max(32, 2 x CPUs) (6.2, f1a7941243c1); -1 = there is no such counter (sv6)."""
     thp: HugePages
     """Transparent huge pages; there are none."""
 
@@ -87,6 +90,9 @@ class VmSwitches:
     ipi: str
     """How an interrupt gets to other CPUs: `machine` = as the machine's file says, or x2apic_cluster,
     x2apic_physical, kvm_exit, kvm_pv, posted."""
+    pv_flush: bool
+    """With `kvm_pv`: a vCPU that the host has taken away is neither interrupted for a flush nor waited for;
+    the host flushes its TLB before it runs again (4.16, arch/x86/kernel/kvm.c)."""
     flush_ceiling: int
     """Longest span in pages that an unmapping flushes page by page; beyond it, all: 33 (3.17, a5102476a24b).
     0: always all, as x86 did before 3.6 (its tlb_flush was flush_tlb_mm)."""
@@ -129,7 +135,7 @@ class VmSwitches:
         """What must hold for each of these switches."""
         counts = (
             ("stack_guard_pages", 0, "use 256 as Linux does, 1, or 0 for none"),
-            ("rss_batch", 0, "use 0 (max(32, 2 x CPUs)) or more"),
+            ("rss_batch", NO_RSS_COUNTER, "use 0 (max(32, 2 x CPUs)) or more, or -1 for no counter"),
             ("lru_batch", 0, "use 0 (no lists), or 14, 15 or 31 as Linux does"),
             ("flush_batch", 1, "use 32 as Linux does, or 1"),
             ("flush_ceiling", 0, "use 0 (always all), or 33 as Linux does"),

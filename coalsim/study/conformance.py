@@ -4,7 +4,8 @@
     assert report.passed, report.text()
 
 Random programs (`random_memory.py`) run on machines of several sizes, under kernels with
-and without generations, tags and lazy skipping.  A policy passes if the oracle finds no
+and without generations, tags and lazy skipping, on bare machines or (`machine="guest"`) in
+guests whose host takes their processors away all the time.  A policy passes if the oracle finds no
 use of a translation after the policy's promise, or after its frame had a new owner, and
 if nothing else of the kernel breaks.  That a run finds nothing proves nothing; the
 deliberately broken policies of the tests show what runs of this length do find.
@@ -36,6 +37,12 @@ KERNELS: Mapping[str, Mapping[str, str]] = {
     "two tags": {"asid_slots": "2", "flush_ceiling": "4", "mmap_lock": "rwsem"},
 }
 """What differs from the profile: how processors remember what they missed."""
+
+MACHINES: Mapping[str, Mapping[str, str]] = {
+    "bare": {},
+    "guest": {"ipi_model": "kvm_pv", "guest.preempted_share": "0.3", "guest.resume": "15us"},
+}
+"""What is set of the machine; a guest's processors are away for about as long as a call takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +118,7 @@ def check_policy(
     seeds: Sequence[int] = (1, 2, 3),
     kernels: Sequence[str] = tuple(KERNELS),
     profile: str = "linux-6.18",
+    machine: str = "bare",
     until_failure: bool = False,
 ) -> Conformance:
     """Run random programs under a policy.
@@ -121,21 +129,24 @@ def check_policy(
         seeds: a run for each, size and kernel.
         kernels: names from `KERNELS`.
         profile: the kernel that they are variants of.
+        machine: a name from `MACHINES`.
         until_failure: stop at the first run that fails.
     """
     trials: list[Trial] = []
     for seed in seeds:
         for count in cpus:
             for kernel in kernels:
-                trials.append(run_trial(policy, count, kernel, seed, profile))
+                trials.append(run_trial(policy, count, kernel, seed, profile, machine))
                 if until_failure and not trials[-1].passed:
                     return Conformance(policy=policy.__name__, trials=tuple(trials))
     return Conformance(policy=policy.__name__, trials=tuple(trials))
 
 
-def run_trial(policy: type[Shootdown], cpus: int, kernel: str, seed: int, profile: str) -> Trial:
+def run_trial(
+    policy: type[Shootdown], cpus: int, kernel: str, seed: int, profile: str, machine: str = "bare"
+) -> Trial:
     """One run of one policy."""
-    system = system_for(policy, cpus, kernel, seed, profile)
+    system = system_for(policy, cpus, kernel, seed, profile, machine)
     vm = system.vm
     program = Program(
         vm, [CpuId(cpu) for cpu in range(cpus)], seed, steps=max(LEAST_STEPS, TASKS_STEPS // cpus)
@@ -166,16 +177,18 @@ def run_trial(policy: type[Shootdown], cpus: int, kernel: str, seed: int, profil
     )
 
 
-def system_for(policy: type[Shootdown], cpus: int, kernel: str, seed: int, profile: str) -> System:
+def system_for(
+    policy: type[Shootdown], cpus: int, kernel: str, seed: int, profile: str, machine: str = "bare"
+) -> System:
     """A machine of two sockets, with ticks so frequent that the program sees many."""
     sockets = 2 if cpus % 2 == 0 else 1
-    machine = machine_from_synthetic(f"pack:{sockets} numa:1 core:{cpus // sockets} pu:1")
+    bare = machine_from_synthetic(f"pack:{sockets} numa:1 core:{cpus // sockets} pu:1")
     changes = {"hz": "10000", "geometry": "x86-32", "oracle": "on", **KERNELS[kernel]}
     if policy.replication:
         changes["table_replication"] = policy.replication
     return System(
         SystemConfig(
-            machine=machine,
+            machine=bare.with_overrides(MACHINES[machine]),
             profile=load_profile(profile).with_overrides(changes),
             lock=QueuedSpinLock,
             recorder=Histogram,

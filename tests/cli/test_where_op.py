@@ -71,7 +71,7 @@ def test_an_unknown_operation_is_refused_with_those_that_there_are(
     """And the one that was probably meant; a result without operations says how to get some."""
     (line,) = refused(capsys, "where", str(folder), "--op", "unmap")
     assert "--op = unmap: no such operation in the result; did you mean munmap?" in line
-    assert line.endswith("it has fault, futex, mmap, munmap")
+    assert line.endswith("it has exec, fault, futex, mmap, munmap")
 
     (line,) = refused(capsys, "where", str(DATA / "result"), "--op", "munmap")
     assert "the result has no operations; run a study whose tasks have address spaces" in line

@@ -157,3 +157,38 @@ def test_a_reader_that_waits_for_long_is_handed_the_lock() -> None:
         until=4 * HANDOFF_AFTER,
     )
     assert HANDOFF_AFTER < log[2][0] < HANDOFF_AFTER + 3 * length
+
+
+def test_a_spinner_gives_way_to_a_reader_that_was_let_in_while_it_slept() -> None:
+    """Two threads of CPU 0: one spins for `outer`, whose owner waits for `inner`, which the other may read.
+
+    The reader has got `inner` in its sleep and needs the processor to give it back; a spinner
+    that kept it would have all three wait for ever.
+    """
+    env, cpus = plain_machine(3)
+    inner, outer = semaphore(), plain_lock("rwsem", name="outer", rank=0, wake_up=300, wake_latency=200)
+    done: list[str] = []
+
+    def reader() -> Op[None]:
+        yield from at(cpus[0], 1_000)
+        yield from inner.read_section(cpus[0], lambda _: 500, 500, "reader")
+        done.append("reader")
+
+    def spinner() -> Op[None]:
+        yield from at(cpus[0], 4_000)
+        yield from outer.section(cpus[0], lambda _: 500, 500, "spinner")
+        done.append("spinner")
+
+    def owner() -> Op[None]:
+        yield from at(cpus[1], 2_000)
+        yield from outer.acquire(cpus[1], "owner")
+        yield from at(cpus[1], 12_000)
+        yield from inner.section(cpus[1], lambda _: 500, 500, "owner")
+        yield from outer.release(cpus[1])
+        done.append("owner")
+
+    def writer() -> Op[None]:
+        yield from inner.section(cpus[2], lambda _: 10_000, 10_000, "writer")
+
+    play(env, [(cpus[0], reader()), (cpus[0], spinner()), (cpus[1], owner()), (cpus[2], writer())])
+    assert done == ["reader", "owner", "spinner"]

@@ -77,6 +77,7 @@ def test_costs_in_cycles_follow_the_clock_and_the_others_do_not(profile: KernelP
                 "tlb_generations",
                 "asid_slots",
                 "lazy_tlb_skips",
+                "pv_flush",
                 "all_but_self",
             },
         ),

@@ -9,17 +9,18 @@ from coalsim.profiles import load_profile
 def sum_of_sv6(path: str) -> float:
     """What sv6 does inside a call, entry and exit apart, as its own counters timed it."""
     slots, entry = SV6.rwsem, SV6.spin
-    gather = SV6.gather_begin + SV6.gather_end + 2 * SV6.line
+    gather = SV6.gather_begin + SV6.gather_end  # no counter of the space
+    flush = SV6.flush - SV6.line - SV6.mask  # and no generation, no mask
     match path:
         case "mmap":
-            return SV6.mmap - SV6.syscall
+            return SV6.mmap - SV6.syscall - SV6.gap_search  # at a fixed address
         case "fault":
             page = SV6.alloc + SV6.refill_share + SV6.zero_page
             return slots + SV6.area_find + SV6.fault_fixed + page + entry + SV6.pte_set
         case "fill":
             return slots + SV6.area_find + entry + SV6.pte_set + SV6.radix_fill
         case _:
-            cleared = entry + SV6.zap_page + SV6.flush + SV6.page_release
+            cleared = entry + SV6.zap_page + flush + SV6.page_release
             return slots + SV6.area_find + SV6.area_remove + gather + cleared
 
 
@@ -47,8 +48,8 @@ def test_a_fault_on_ice_lake_comes_out() -> None:
 
 
 def test_a_flush_of_one_page_comes_out() -> None:
-    """424 cycles for flush_tlb_range, hot, on a newer Intel (Molnar, 2015)."""
-    assert MITOSIS.flush == pytest.approx(424)
+    """424 cycles for flush_tlb_range, hot, on a newer Intel (Molnar, 2015), of which 64 CPUs are assumed."""
+    assert HASWELL.flush == pytest.approx(424)
 
 
 @pytest.mark.parametrize(
@@ -80,22 +81,23 @@ def test_fork_exit_and_wait_come_out_for_the_assumed_process(
     broken = ground.fault(ground.populated_alone) - ground.zero_page_warm + ground.copy_page + flush
     areas = 20 * (ground.area_new + ground.area_remove)
     pages = 200 * (ground.copy_pte + ground.zap_page + ground.page_release)
-    tables = 6 * (ground.table + ground.table_free + ground.free)
+    counted = 2 * ground.line if ground.switches.rss_batch > 0 else 0  # when it is copied, and when cleared
+    tables = 6 * (ground.table + ground.table_free + ground.free + counted)
     switches = 2 * (ground.context_switch + ground.wake_up)
     fixed = ground.fork_fixed + ground.mm_create + ground.exit_fixed
     assert fixed + areas + pages + tables + switches + 40 * broken == pytest.approx(measured, rel=0.002)
 
 
 def test_a_madvise_loop_on_haswell_is_predicted_too_slow() -> None:
-    """661 ns were measured; nothing was fitted to it.  At 2.4 GHz it is 71 % too slow, at 3.6 GHz 14 %.
+    """661 ns were measured; nothing was fitted to it.  At 2.4 GHz it is 72 % too slow, at 3.6 GHz 15 %.
 
     The measurement's clock is unknown, and 2.4 GHz is hardly it: what mprotect of a page was measured to
     need on a Haswell server leaves too little for a fault.
     """
     fault = HASWELL.fault(HASWELL.populated_alone)
     cycles = HASWELL.madvise + fault
-    assert cycles / 2.4 == pytest.approx(661 * 1.71, rel=0.01)
-    assert cycles / 3.6 == pytest.approx(661 * 1.14, rel=0.01)
+    assert cycles / 2.4 == pytest.approx(661 * 1.72, rel=0.01)
+    assert cycles / 3.6 == pytest.approx(661 * 1.15, rel=0.01)
     assert 661 * 2.4 - MITOSIS.mprotect < fault / 2
 
 

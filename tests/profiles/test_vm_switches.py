@@ -83,7 +83,7 @@ def test_linux_gathers_eight_pages_and_nineteen_batches() -> None:
         ({"latr_ticks": "0"}, "kernel.latr_ticks = 0: less than 1"),
         ({"invlpgb_min_cpus": "0"}, "kernel.invlpgb_min_cpus = 0: less than 1"),
         ({"time_slice_ticks": "0"}, "kernel.time_slice_ticks = 0: less than 1"),
-        ({"rss_batch": "-2"}, "kernel.rss_batch = -2: less than 0"),
+        ({"rss_batch": "-2"}, "kernel.rss_batch = -2: less than -1"),
         ({"stack_guard_pages": "-1"}, "kernel.stack_guard_pages = -1: less than 0"),
         ({"asid_slots": "5000"}, "kernel.asid_slots = 5000: no such number of tags"),
         ({"table_placement": "node:"}, "kernel.table_placement = node:: no such placement; use first_touch"),

@@ -15,12 +15,13 @@ INVLPG, CR3 = 230, 150  # cycles, as on the Intel machines; I. Molnar, linux-mm,
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
-    """A kernel on a processor: clock, cost of an own line, page-list batch."""
+    """A kernel on a processor: clock, cost of an own line, page-list batch, words of a mask of all CPUs."""
 
     profile: str
     clock: Decimal
     line: float
     batch: int
+    words: int = 1
     full_flush: bool = False
 
     def __getattr__(self, name: str) -> float:
@@ -75,7 +76,11 @@ class Ground:
 
     @property
     def flush(self) -> float:
-        return self.flush_fixed + self.line + (CR3 if self.full_flush else INVLPG)
+        return self.flush_fixed + self.line + self.mask + (CR3 if self.full_flush else INVLPG)
+
+    @property
+    def mask(self) -> float:
+        return self.line + self.words * self.mask_scan
 
     # -- one page: of its own, or one of many
 
@@ -132,7 +137,8 @@ class Ground:
         drained = self.lru + self.lru_move_fixed + self.lru_move_page
         gather = self.gather_begin + self.line + self.gather_end + self.line
         freed = self.page_release + self.lru_delete_page + self.lru + self.free
-        return drained + gather + self.spin + self.zap_page + self.flush + freed
+        counter = self.line if self.switches.rss_batch > 0 else 0
+        return drained + gather + self.spin + self.zap_page + counter + self.flush + freed
 
     @property
     def munmap(self) -> float:
@@ -149,8 +155,8 @@ class Ground:
         return self.syscall + self.rwsem + self.area_find + gather + self.spin + self.pte_protect + self.flush
 
 
-MITOSIS = Ground(profile="linux-4.10", clock=Decimal("2.2"), line=16, batch=31)
+MITOSIS = Ground(profile="linux-4.10", clock=Decimal("2.2"), line=16, batch=31, words=2)
 ICE_LAKE = Ground(profile="linux-6.0", clock=Decimal("2.9"), line=16, batch=63)
 HASWELL = Ground(profile="linux-4.10", clock=Decimal("2.4"), line=16, batch=31)
-WESTMERE = Ground(profile="linux-3.5", clock=Decimal("2.4"), line=29.98, batch=31, full_flush=True)
+WESTMERE = Ground(profile="linux-3.5", clock=Decimal("2.4"), line=29.98, batch=31, words=2, full_flush=True)
 SV6 = Ground(profile="sv6", clock=Decimal("2.4"), line=29.98, batch=64)

@@ -145,7 +145,7 @@ def test_a_kernel_that_touches_unmapped_memory_panics(address: int, write: bool,
     assert re.fullmatch(r"CPU: 0 PID: 1 Comm: driver at [\d.]+ ns", lines[3])
     assert re.match(rf"CR2: {address:#018x} CR3: 0x[0-9a-f]{{16}} ASID: \d+ entry: 0x0 ", lines[4])
     assert lines[5] == "last operations of this CPU:"
-    assert [line.split()[0] for line in lines[6:-1]] == ["mmap", "fault", "fault", "munmap"]
+    assert [line.split()[0] for line in lines[6:-1]] == ["exec", "mmap", "fault", "fault", "munmap"]
     assert lines[-1] == "Kernel panic - not syncing: Fatal exception"
 
 

@@ -17,6 +17,9 @@ from coalsim.study.run import measure
 from coalsim.topology.presets import load_machine
 from coalsim.workloads.base import Workload
 
+EXEC_PAGES = 2
+"""What exec writes: the top of the stack and a page of data."""
+
 
 @dataclass
 class Finished:
@@ -38,6 +41,26 @@ class Finished:
     def calls(self, name: str) -> int:
         """How often the kernel was entered for a call."""
         return self.system.vm.kernel.operations.kind(name).latencies.count
+
+    @property
+    def faults(self) -> int:
+        """Faults of the programs, without those of exec."""
+        return self.counts.faults - EXEC_PAGES * self.calls("exec")
+
+    @property
+    def anonymous(self) -> int:
+        """Frames that the programs got, without those of exec."""
+        return self.counts.anonymous - EXEC_PAGES * self.calls("exec")
+
+    @property
+    def zapped(self) -> int:
+        """Pages that the programs unmapped, without those of exec, which go at the exit."""
+        return self.counts.pages_zapped - EXEC_PAGES * self.calls("exec")
+
+    @property
+    def flushes(self) -> int:
+        """Calls that flushed, without exits."""
+        return self.system.vm.flush_counts.flushes - self.calls("exit")
 
     def count_of(self, phase: str) -> int:
         """Operations of a phase."""

@@ -28,6 +28,7 @@ Shared state: `sync` before every look at rings and records.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from typing import ClassVar
 
 from coalsim.cpus.coherence import CacheLine
@@ -35,12 +36,14 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.translation import Moment
 from coalsim.engine.clock import Op
 from coalsim.engine.messages import Shot
+from coalsim.mm.paging.context import Context
 from coalsim.mm.shootdown.base import HANDLER, LOCAL, Flush, Release, ShootdownSystem
 from coalsim.mm.shootdown.linux import ConcurrentShootdown
 from coalsim.units import CpuId, Time
 
 RECORD = "shootdown:record"
 SWEEP = "shootdown:sweep"
+DRAIN = "shootdown:drain"
 DEFERRED = ("munmap", "madvise")
 """What frees pages and may be seen late."""
 
@@ -74,6 +77,8 @@ class LatrShootdown(ConcurrentShootdown):
         self._lines: list[list[CacheLine]] = [[] for _ in system.cpus]  # one per place of a ring
         self._posted = [0] * len(system.cpus)
         self._active: dict[Record, None] = {}  # somebody has yet to sweep them
+        self._ending: dict[Record, None] = {}  # taken out of their rings, their frames are not free yet
+        self._waiters: list[Cpu] = []  # for all that are ending
         self._coming: list[Time] = [-1] * len(system.cpus)  # the tick at which a sweep is on its way to each
         self._seen = [(0, 0)] * len(system.cpus)  # private to each: ticks and switches at its last sweep
 
@@ -187,8 +192,10 @@ class LatrShootdown(ConcurrentShootdown):
                 if not (ring and mine and ring[0].due <= cpu.clock and self._is_swept(ring[0])):
                     break
                 record = ring.popleft()
+                self._ending[record] = None
                 cpu.charge(record.line.read(cpu) - cpu.clock, SWEEP)
                 yield from self._give_back(cpu, record.request, record.release)
+                yield from self._has_ended(cpu, record)
 
     def _idles(self, cpu: int) -> bool:
         loaded = self.system.loaded[cpu]
@@ -211,15 +218,66 @@ class LatrShootdown(ConcurrentShootdown):
     # -- at once ----------------------------------------------------------------------------
 
     def drain(self, cpu: Cpu) -> Op[None]:
-        """Memory or addresses are short: flush by interrupts what has been put off."""
+        """Memory is short: flush by interrupts what has been put off."""
         yield from cpu.sync()
+        yield from self._end(cpu, [record for ring in self._rings for record in ring])
+
+    def recall(self, cpu: Cpu, context: Context, first: int, last: int) -> Op[None]:
+        """Addresses are needed: the same for the records of a space that name pages of a range.
+
+        Finding out that there are none is free: a space could count its records.
+        """
+        yield from cpu.sync()
+        found = []
         for ring in self._rings:
-            while ring:
-                record = ring.popleft()
-                self._active.pop(record, None)
-                yield from self._finish(cpu, record.request, record.release)
-                yield from cpu.sync()
+            for record in ring:
+                request = record.request
+                if request.context is context and request.first < last and first < request.last:
+                    found.append(record)
+        yield from self._end(cpu, found)
+
+    def _end(self, cpu: Cpu, records: Sequence[Record]) -> Op[None]:
+        """One flush for all records of a space; returns when their frames, and those of others, are free."""
+        of_space: dict[Context, list[Record]] = {}
+        for record in records:
+            self._rings[record.owner].remove(record)
+            self._active.pop(record, None)
+            self._ending[record] = None
+            of_space.setdefault(record.request.context, []).append(record)
+        for together in of_space.values():
+            yield from self.flush(cpu, _union([record.request for record in together]))
+            for record in together:
+                yield from self._give_back(cpu, record.request, record.release)
+                yield from self._has_ended(cpu, record)
+        while self._ending:
+            self._waiters.append(cpu)
+            yield from cpu.wait(DRAIN)
+            yield from cpu.sync()
+
+    def _has_ended(self, cpu: Cpu, record: Record) -> Op[None]:
+        """The frames of a record are free; whoever waits for the last one goes on.  Returns synchronised."""
+        yield from cpu.sync()
+        del self._ending[record]
+        if not self._ending:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.alarm.arm(cpu.clock + max(1, waiter.transfer[cpu.id]))
 
     def _finish(self, cpu: Cpu, request: Flush, release: Release) -> Op[None]:
         yield from self.flush(cpu, request)
         yield from self._give_back(cpu, request, release)
+
+
+def _union(requests: Sequence[Flush]) -> Flush:
+    """One request for what several of one space name; their pages were counted when they were put off."""
+    whole = Flush(
+        context=requests[0].context,
+        first=min(request.first for request in requests),
+        last=max(request.last for request in requests),
+        reason=requests[0].reason,
+    )
+    whole.sharers = 0
+    for request in requests:
+        whole.dead += request.dead
+        whole.sharers |= request.sharers  # -1, all bits: they are not tracked
+    return whole

@@ -84,6 +84,10 @@ class AreaTree:
         """Whether no page of [first, last) is in an area or reserved."""
         return self._free.holds(first, last)
 
+    def is_reserved(self, first: int, last: int) -> bool:
+        """Whether some page of [first, last) is reserved."""
+        return any(low < last and first < high for low, high in self._free.reserved)
+
     def gap(self, pages: int, *, low: int, high: int, align: int = 1) -> Vpn | None:
         """Where mmap puts so many pages: as high as they fit in [low, high), clear of stacks' guard gaps."""
         return self._free.highest(pages, low, high, align, self._ceiling)

@@ -26,6 +26,7 @@ from coalsim.mm.paging.entry import DIRTY, PRESENT, USER, WRITABLE, make, pfn_of
 from coalsim.mm.shootdown.base import COW, Flush
 from coalsim.mm.virt.area import Area
 from coalsim.mm.virt.kernel import TABLE_LINE
+from coalsim.mm.virt.rss import RSS_LINE
 from coalsim.mm.virt.space import FIND, AddressSpace
 from coalsim.mm.virt.vma_lock import AreaLock
 from coalsim.units import PAGE_SHIFT, Pfn, Time, Vpn
@@ -137,6 +138,7 @@ class Fault:
             return
         yield from space.unlock_read(cpu)
         yield from space.lock_write(cpu, vpn, above.last, "expand_stack")
+        yield from space.recall_addresses(cpu, vpn, above.first)
         limit = STACK_LIMIT - above.pages  # what is left of it
         if space.areas.find(vpn) is None and limit > 0 and space.areas.grow(vpn, limit):
             kernel.counts.stack_growths += 1
@@ -270,7 +272,10 @@ class Fault:
             return False
         assert area is not None, "a page without an area is refused"
         flags |= PRESENT | USER | WRITABLE if writable and area.rights.write else PRESENT | USER
+        counting = space.rss.count(self._cpu, 1) if writable else 0  # the page of zeros does not count
         self._store(pfn << PAGE_SHIFT | flags, self._kernel.costs.rmap_add)
+        if counting:
+            self._cpu.charge(counting, RSS_LINE)
         space.counts.resident += 1
         return True
 
@@ -336,7 +341,10 @@ class Fault:
         yield from kernel.policy.flush(cpu, request)
         yield from cpu.sync()
         request.promise(Moment(cpu.clock, cpu.id, COW))
+        counting = space.rss.count(cpu, 1) if old == frames.zero_frame else 0
         self._store(make(pfn, PRESENT | USER | WRITABLE | DIRTY), kernel.costs.rmap_add)
+        if counting:
+            cpu.charge(counting, RSS_LINE)
         kernel.counts.cow_copies += 1
         last = frames.drop(old)
         yield from lock.release(cpu)

@@ -16,6 +16,7 @@ from coalsim.engine.clock import Op
 from coalsim.mm.paging.entry import COW, WRITABLE, pfn_of
 from coalsim.mm.shootdown.base import Flush
 from coalsim.mm.virt.kernel import TABLE_LINE
+from coalsim.mm.virt.rss import RSS_LINE
 from coalsim.mm.virt.space import AddressSpace
 from coalsim.mm.virt.unmap import Unmapping
 from coalsim.units import Vpn
@@ -35,6 +36,7 @@ def fork(parent: AddressSpace, cpu: Cpu) -> Op[AddressSpace | None]:
     yield from parent.lock_write(cpu, 0, kernel.geometry.user_pages, FORK)
     yield from parent.write_areas(cpu, 0, kernel.geometry.user_pages)
     child.areas = parent.areas.copy()
+    child.mmap_base = parent.mmap_base
     child.heap = parent.heap.copy(child.areas)
     for area in child.areas:
         area.lock = None
@@ -88,7 +90,7 @@ def _copy_table(
     yield from cpu.sync()
     moment = Moment(cpu.clock, cpu.id, FORK)
     pending = f"flush after generation {context.generation} for {FORK}"
-    lines, last_line, copied = 0, -1, 0
+    lines, last_line, copied, with_frames = 0, -1, 0, 0
     tree, child_tree = parent.tree_of(cpu), child.tables.tree(place)
     for vpn, entry in list(parent.tables.entries(low, high)):
         pfn = pfn_of(entry)
@@ -97,6 +99,7 @@ def _copy_table(
             lines += kernel.line_cost(cpu, tree, vpn) + kernel.line_cost(cpu, child_tree, vpn)
         if pfn != frames.zero_frame:
             frames.share(pfn)
+            with_frames += 1
         both = entry if shared else (entry & ~WRITABLE) | COW
         if both != entry:
             parent.tables.exchange(vpn, both)
@@ -108,7 +111,10 @@ def _copy_table(
         child.tables.store(place, vpn, both & ~0x60)
         copied += 1
     child.counts.resident += copied
+    counting = child.rss.settle(cpu, with_frames)
     cpu.charge(copied * kernel.costs.copy_pte, FORK)
+    if counting:
+        cpu.charge(counting, RSS_LINE)
     if lines:
         cpu.charge(lines, TABLE_LINE)
     yield from lock.release(cpu)
@@ -118,8 +124,7 @@ def _copy_table(
 def tear_down(space: AddressSpace, cpu: Cpu) -> Op[None]:
     """The last thread has gone: give everything back."""
     kernel, end = space.kernel, space.kernel.geometry.user_pages
-    if kernel.policy.is_lazy:
-        yield from kernel.policy.drain(cpu)  # nothing of the space may still wait for its flush
+    yield from space.recall_flushes(cpu, 0, end)  # nothing of the space may still wait for its flush
     yield from space.lock_write(cpu, 0, end, "exit_mmap")
     removed = space.areas.remove(0, end)
     cpu.charge(len(removed.areas) * kernel.costs.area_remove, "areas")

@@ -23,6 +23,7 @@ from coalsim.cpus.translation import Moment
 from coalsim.engine.clock import Op
 from coalsim.mm.phys.pages import PageAllocator
 from coalsim.mm.phys.ram import Ram
+from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.virt.lru import LruLists
 from coalsim.profiles.costs import KernelCosts
 from coalsim.units import PAGE_SIZE, NodeId, Pfn, Time
@@ -45,6 +46,7 @@ class UserFrames:
         oracle: who is told of new owners.
         num_cpus: of the machine.
         late: how long after its release a frame is freed, in ps; 0: at once.
+        policy: a lazy one holds frames back that a shortage needs; None: there is no such.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class UserFrames:
         oracle: Oracle | None,
         num_cpus: int,
         late: Time = 0,
+        policy: Shootdown | None = None,
     ) -> None:
         self.pages = pages
         self.ram = ram
@@ -68,6 +71,7 @@ class UserFrames:
         self._oracle = oracle
         self._warm: list[dict[int, None]] = [{} for _ in range(num_cpus)]
         self._late = late
+        self._policy = policy
         self._waiting: list[deque[tuple[Time, Pfn]]] = [deque() for _ in range(num_cpus if late else 0)]
         self._shares: dict[Pfn, int] = {}  # mappings of a frame, where there are several
         self.taken = 0  # frames in use
@@ -87,15 +91,22 @@ class UserFrames:
         return pfn
 
     def take(self, cpu: Cpu, site: str, node: NodeId | None = None) -> Op[Pfn]:
-        """A frame with whatever contents, or -1."""
+        """A frame with whatever contents, or -1; what waits for a lazy flush is flushed before that."""
         pfn = self.pages.take_now(cpu, 0) if node is None else -1
         if pfn < 0:
-            pfn = yield from self.pages.alloc(cpu, 0, site, node)
-            if pfn < 0 and node is not None:
-                pfn = yield from self.pages.alloc(cpu, 0, site)
+            pfn = yield from self._alloc(cpu, site, node)
+            if pfn < 0 and self._policy is not None and self._policy.is_lazy:
+                yield from self._policy.drain(cpu)
+                pfn = yield from self._alloc(cpu, site, node)
         if pfn >= 0:
             self._given_out(cpu, pfn, site)
         return Pfn(pfn)
+
+    def _alloc(self, cpu: Cpu, site: str, node: NodeId | None) -> Op[int]:
+        pfn = yield from self.pages.alloc(cpu, 0, site, node)
+        if pfn < 0 and node is not None:
+            pfn = yield from self.pages.alloc(cpu, 0, site)
+        return pfn
 
     def _given_out(self, cpu: Cpu, pfn: int, site: str) -> None:
         self.taken += 1
@@ -164,14 +175,16 @@ class UserFrames:
 
     def release(self, cpu: Cpu, frames: Sequence[Pfn], site: str, *, on_lru: bool = True) -> Op[None]:
         """Free frames that nobody maps any more."""
-        costs, pages, warm = self._costs, self.pages, self._warm[cpu.id]
+        cost, pages, warm = self._costs.page_release, self.pages, self._warm[cpu.id]
         if on_lru and frames:
             yield from self.lru.delete(cpu, frames, site)
         self.taken -= len(frames)
         if self._late:
+            cpu.charge(len(frames) * cost, RELEASE)  # when the reference goes
+            cost = 0
             frames = yield from self._wait_in_line(cpu, frames)
         for pfn in frames:
-            cpu.charge(costs.page_release, RELEASE)
+            cpu.charge(cost, RELEASE)
             self.ram.forget(pfn)
             if not pages.give_now(cpu, pfn, 0):
                 yield from pages.free(cpu, pfn, 0, site)

@@ -14,7 +14,7 @@ from coalsim.mm.virt.area import Area, Rights
 from coalsim.mm.virt.fault import TABLES, Fault
 from coalsim.mm.virt.kernel import TABLE_LINE
 from coalsim.mm.virt.space import FIND, AddressSpace
-from coalsim.mm.virt.unmap import GATHER, LINE_OF_PENDING, Unmapping
+from coalsim.mm.virt.unmap import Unmapping
 from coalsim.units import Vpn
 
 AREAS = "areas"
@@ -29,14 +29,14 @@ def map_area(space: AddressSpace, cpu: Cpu, area: Area, *, fixed: bool) -> Op[Vp
         cpu, area.first if fixed else lowest, area.last if fixed else lowest + 1, site
     )
     if fixed:
+        yield from space.recall_addresses(cpu, area.first, area.last)
         if not space.areas.is_free(area.first, area.last):
             kept = yield from _unmap_locked(space, cpu, area.first, area.last, site, downgrade=False)
             if kept:
                 space.areas.unreserve(area.first, area.last)
         first: Vpn | None = area.first
     else:
-        cpu.charge(costs.gap_search, AREAS)
-        first = space.areas.gap(pages, low=lowest, high=kernel.geometry.user_pages)
+        first = yield from _find_gap(space, cpu, pages)
     if first is None or not space.areas.is_free(first, first + pages):
         yield from space.unlock_write(cpu)
         return NO_ROOM
@@ -49,6 +49,16 @@ def map_area(space: AddressSpace, cpu: Cpu, area: Area, *, fixed: bool) -> Op[Vp
     if costs.accounting:
         cpu.charge(costs.accounting, AREAS)
     yield from space.unlock_write(cpu)
+    return first
+
+
+def _find_gap(space: AddressSpace, cpu: Cpu, pages: int) -> Op[Vpn | None]:
+    """Free addresses; where there are none, those that wait for a lazy flush get it first."""
+    low, high = space.lowest, space.mmap_base
+    cpu.charge(space.kernel.costs.gap_search, AREAS)
+    first = space.areas.gap(pages, low=low, high=high)
+    if first is None and (yield from space.recall_addresses(cpu, low, high)):
+        first = space.areas.gap(pages, low=low, high=high)
     return first
 
 
@@ -84,6 +94,7 @@ def _unmap_locked(
     cpu.charge(costs.area_find, FIND)
     yield from cpu.sync()
     yield from space.write_areas(cpu, first, last)
+    yield from space.recall_flushes(cpu, first, last)
     removed = space.areas.remove(first, last)
     cpu.charge(
         len(removed.areas) * costs.area_remove + removed.splits * costs.area_split + costs.accounting, AREAS
@@ -149,9 +160,7 @@ def protect(space: AddressSpace, cpu: Cpu, first: int, last: int, rights: Rights
     changed = space.areas.protect(first, last, rights)
     cpu.charge(changed.splits * costs.area_split + changed.merges * costs.area_merge, AREAS)
     yield from cpu.sync()
-    context.gathers += 1
-    cpu.charge(context.pending_line.rmw(cpu) - cpu.clock, LINE_OF_PENDING)
-    cpu.charge(costs.gather_begin, GATHER)
+    space.begin_gather(cpu)
     request = Flush(context=context, first=Vpn(last), last=Vpn(first), reason="mprotect", keeps_frames=True)
     request.sharers = 0 if space.tables.is_tracked else -1
     for change in changed.changes:
@@ -166,9 +175,7 @@ def protect(space: AddressSpace, cpu: Cpu, first: int, last: int, rights: Rights
             yield from cpu.look()
         request.promise(Moment(cpu.clock, cpu.id, "mprotect"))
     yield from cpu.sync()
-    context.gathers -= 1
-    cpu.charge(context.pending_line.rmw(cpu) - cpu.clock, LINE_OF_PENDING)
-    cpu.charge(costs.gather_end, GATHER)
+    space.end_gather(cpu)
     yield from space.unlock_write(cpu)
     return True
 
@@ -236,11 +243,11 @@ def move(space: AddressSpace, cpu: Cpu, first: int, old_pages: int, new_pages: i
     if new_pages == old_pages or (in_place and space.areas.extend(area, end)):
         yield from space.unlock_write(cpu)
         return Vpn(first)
-    cpu.charge(costs.gap_search, AREAS)
-    to = space.areas.gap(new_pages, low=space.lowest, high=kernel.geometry.user_pages)
+    to = yield from _find_gap(space, cpu, new_pages)
     if to is None or not (yield from _make_tables(space, cpu, first, first + old_pages, to)):
         yield from space.unlock_write(cpu)
         return NO_ROOM
+    yield from space.recall_flushes(cpu, first, first + old_pages)
     moved = space.areas.move(first, first + old_pages, to)
     cpu.charge(costs.area_new + costs.area_remove + moved.splits * costs.area_split, AREAS)
     holder = space.areas.find(to + old_pages - 1)
@@ -316,6 +323,7 @@ def set_break(space: AddressSpace, cpu: Cpu, pages: int) -> Op[Vpn]:
     yield from cpu.sync()
     if pages >= 0:
         if pages:
+            yield from space.recall_addresses(cpu, heap.end, heap.end + pages)
             yield from space.write_areas(cpu, heap.end - 1, heap.end + pages + 1)
             grown = heap.grow(Vpn(heap.end + pages))
             if grown is not None:
@@ -324,6 +332,7 @@ def set_break(space: AddressSpace, cpu: Cpu, pages: int) -> Op[Vpn]:
         return heap.end
     end = Vpn(max(heap.start, heap.end + pages))
     yield from space.write_areas(cpu, end, heap.end)
+    yield from space.recall_flushes(cpu, end, heap.end)
     removed = heap.shrink(end)
     cpu.charge(costs.accounting, AREAS)
     ranges = [(area.first, area.last) for area in removed.areas]

@@ -38,4 +38,5 @@ class Process:
         self.parent: Process | None = None
         self.waiting: list[Task] = []  # of this process, for its children
         self.running = 0  # tasks that have not ended
+        self.is_loaded = True  # its image has been written, or it has none
         self.is_over = False

@@ -21,15 +21,19 @@ from coalsim.mm.paging.context import Context
 from coalsim.mm.paging.entry import pfn_of
 from coalsim.mm.paging.pagetable import PageTable
 from coalsim.mm.paging.space_tables import SpaceTables
+from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.switching import Loadable
 from coalsim.mm.virt.area import Area
 from coalsim.mm.virt.area_tree import AreaTree
 from coalsim.mm.virt.heap import Heap
 from coalsim.mm.virt.kernel import RANK_MMAP, RANK_TABLE, VmKernel
+from coalsim.mm.virt.rss import ResidentCount
 from coalsim.mm.virt.vma_lock import AreaLock, RangeLock
 from coalsim.units import PAGE_SHIFT, NodeId, Pfn, Vpn
 
 FIND = "area lookup"
+GATHER = "gather"
+LINE_OF_PENDING = "line:tlb_flush_pending"
 HEAP_SHARE = 16
 """The heap begins this fraction (one in so many) into the user's side."""
 
@@ -52,10 +56,12 @@ class AddressSpace(Loadable):
     def __init__(self, kernel: VmKernel) -> None:
         self.kernel = kernel
         self.number = kernel.next_number()
-        self.context = Context(self.number, kernel.oracle)
+        tells = type(kernel.policy).filled is not Shootdown.filled  # it keeps books on translations
+        self.context = Context(self.number, kernel.oracle, forgets=not tells)
         geometry, switches = kernel.geometry, kernel.switches
         self.areas = AreaTree(merging=switches.merge_areas, guard_pages=switches.stack_guard_pages)
         self.lowest = Vpn(layout.region(geometry, "user").start >> PAGE_SHIFT)  # so that null pointers fault
+        self.mmap_base = Vpn(geometry.user_pages)  # mmap puts what it finds room for below
         self.heap = Heap(self.areas, Vpn(geometry.user_pages // HEAP_SHARE))
         self.tables = SpaceTables(
             geometry, kernel.ram, kernel.kernel_space.table, switches.table_replication, kernel.num_nodes
@@ -65,6 +71,7 @@ class AddressSpace(Loadable):
         self.sequence = 0  # mm_lock_seq: counts the times that mmap_lock was written
         self._table_locks: dict[int, SpinLock] = {}  # by leaf table
         self.counts = SpaceCounts()
+        self.rss = ResidentCount(switches.rss_batch, len(kernel.cpus))
         self.tasks = 0
         self.is_dead = False
 
@@ -212,6 +219,43 @@ class AddressSpace(Loadable):
             for area in areas:
                 yield from self.lock_of(area).start_write(cpu, self.sequence, self.kernel.costs.vma_lock)
 
+    # -- gathers ------------------------------------------------------------------------------
+
+    def begin_gather(self, cpu: Cpu) -> None:
+        """Entries are about to be taken away, and their flush is pending; synchronised."""
+        self._count_gather(cpu, 1)
+        cpu.charge(self.kernel.costs.gather_begin, GATHER)
+
+    def end_gather(self, cpu: Cpu) -> None:
+        """They have been flushed; synchronised."""
+        self._count_gather(cpu, -1)
+        cpu.charge(self.kernel.costs.gather_end, GATHER)
+
+    def _count_gather(self, cpu: Cpu, change: int) -> None:
+        """A kernel that locks ranges has no such counter: its operations share no line of the space."""
+        self.context.gathers += change
+        if not self.is_ranged:
+            cpu.charge(self.context.pending_line.rmw(cpu) - cpu.clock, LINE_OF_PENDING)
+
+    def recall_addresses(self, cpu: Cpu, first: int, last: int) -> Op[bool]:
+        """Addresses of a range that wait for a lazy flush get it now; whether there were any.
+
+        The space's lock is held for writing, so no others come in addition.
+        """
+        if not self.kernel.policy.is_lazy or not self.areas.is_reserved(first, last):
+            return False
+        yield from self.recall_flushes(cpu, 0, self.kernel.geometry.user_pages)
+        return True
+
+    def recall_flushes(self, cpu: Cpu, first: int, last: int) -> Op[None]:
+        """Flush what was unmapped in a range and still waits for it: the range is about to have no area.
+
+        Nobody can put off more of it: its areas are locked for writing.
+        """
+        if self.kernel.policy.is_lazy:
+            yield from self.kernel.policy.recall(cpu, self.context, first, last)
+            yield from cpu.sync()
+
     def lock_of(self, area: Area) -> AreaLock:
         """An area's own lock."""
         if area.lock is None:
@@ -243,8 +287,10 @@ class AddressSpace(Loadable):
         """Recount the slow way; at rest."""
         self.areas.validate()
         self.tables.validate()
-        resident = 0
-        for vpn, _ in self.tables.entries(0, self.kernel.geometry.user_pages):
+        resident = frames = 0
+        for vpn, entry in self.tables.entries(0, self.kernel.geometry.user_pages):
             assert self.areas.find(vpn) is not None, f"page {vpn:#x} is mapped in no area"
             resident += 1
+            frames += pfn_of(entry) != self.kernel.frames.zero_frame
         assert resident == self.counts.resident, f"{resident} pages mapped, {self.counts.resident} counted"
+        assert frames == self.rss.total, f"{frames} pages with frames, {self.rss.total} counted by threads"

@@ -12,8 +12,10 @@ from coalsim.cpus.runqueue import Thread
 from coalsim.engine.clock import Op
 from coalsim.mm.shootdown.base import FlushCounts, Recorder
 from coalsim.mm.virt.fork import tear_down
+from coalsim.mm.virt.image import load_image, map_image
 from coalsim.mm.virt.kernel import VmKernel
 from coalsim.mm.virt.process import Process
+from coalsim.mm.virt.rss import RSS_LINE
 from coalsim.mm.virt.space import AddressSpace
 from coalsim.mm.virt.task import Body, Task, TaskKilled
 from coalsim.units import CpuId
@@ -44,6 +46,13 @@ class VirtualMemory:
     # -- before the run ----------------------------------------------------------------------
 
     def new_process(self, name: str) -> Process:
+        """A process with a program's image; its first task writes what exec writes."""
+        process = self.new_bare_process(name)
+        map_image(process.space)
+        process.is_loaded = False
+        return process
+
+    def new_bare_process(self, name: str) -> Process:
         """A process with an empty address space."""
         return self._register(Process(self._next_pid(), name, AddressSpace(self.kernel), self))
 
@@ -76,8 +85,14 @@ class VirtualMemory:
         """A task from its first step to its last; the process's last one tears the space down."""
         process, cpu = task.process, task.cpu
         with suppress(TaskKilled):
+            if not process.is_loaded:
+                yield from self._exec(task)
             yield from body(task)
         yield from cpu.sync()
+        counting = process.space.rss.leave(cpu)
+        if counting:
+            cpu.charge(counting, RSS_LINE)
+            yield from cpu.sync()
         process.running -= 1
         if process.running:
             return
@@ -93,6 +108,17 @@ class VirtualMemory:
             waiting, parent.waiting = parent.waiting, []
             for sleeper in waiting:
                 yield from task.wake(sleeper)
+
+    def _exec(self, task: Task) -> Op[None]:
+        """The process's first task begins its program."""
+        process, cpu, operations = task.process, task.cpu, self.kernel.operations
+        process.is_loaded = True
+        running = yield from operations.begin(cpu, operations.kind("exec"))
+        task.signal = yield from load_image(process.space, cpu)
+        yield from operations.end(cpu, running)
+        if task.signal:
+            yield from cpu.sync()
+            raise TaskKilled(task.signal)
 
     def _next_pid(self) -> int:
         return FIRST_PID + len(self.processes)

@@ -23,13 +23,12 @@ from coalsim.engine.clock import Op
 from coalsim.mm.paging.entry import pfn_of
 from coalsim.mm.shootdown.base import Flush, Release
 from coalsim.mm.virt.kernel import TABLE_LINE
+from coalsim.mm.virt.rss import RSS_LINE
 from coalsim.mm.virt.space import AddressSpace
 from coalsim.units import Pfn, Vpn
 
 ZAP = "unmap pages"
-GATHER = "gather"
 TABLES = "page tables"
-LINE_OF_PENDING = "line:tlb_flush_pending"
 
 
 @dataclass
@@ -83,12 +82,10 @@ class Unmapping:
 
     def run(self, ranges: Sequence[tuple[int, int]], *, free_tables: bool) -> Op[None]:
         """Unmap the pages of some ranges; the space's lock is held for reading at least."""
-        kernel, cpu, context = self._kernel, self._cpu, self._space.context
+        kernel, cpu = self._kernel, self._cpu
         yield from kernel.frames.lru.drain_before_unmap(cpu, self._reason)
         yield from cpu.sync()
-        context.gathers += 1
-        cpu.charge(context.pending_line.rmw(cpu) - cpu.clock, LINE_OF_PENDING)
-        cpu.charge(kernel.costs.gather_begin, GATHER)
+        self._space.begin_gather(cpu)
         for first, last in ranges:
             yield from self._zap(first, last)
         done = -1  # what lies between two areas is looked through once
@@ -97,9 +94,7 @@ class Unmapping:
                 done = yield from self._free_tables(first, last)
         yield from self._flush(is_last=True)
         yield from cpu.sync()
-        context.gathers -= 1
-        cpu.charge(context.pending_line.rmw(cpu) - cpu.clock, LINE_OF_PENDING)
-        cpu.charge(kernel.costs.gather_end, GATHER)
+        self._space.end_gather(cpu)
 
     # -- clearing ---------------------------------------------------------------------------
 
@@ -132,7 +127,8 @@ class Unmapping:
         tree = space.tree_of(cpu)
         last_line = -1
         line_cost = 0
-        room = kernel.switches.gather_pages - gathered.pages
+        before = gathered.pages
+        room = kernel.switches.gather_pages - before
         found = list(islice(tables.entries(low, high), room))
         if not found:
             return high  # somebody else was faster
@@ -154,7 +150,10 @@ class Unmapping:
         gathered.sharers |= max(0, tables.sharers(found[0][0]))
         space.counts.resident -= len(found)
         kernel.counts.pages_zapped += len(found)
+        counting = space.rss.settle(cpu, before - gathered.pages)
         cpu.charge(written * kernel.costs.zap_page, ZAP)
+        if counting:
+            cpu.charge(counting, RSS_LINE)
         if line_cost:
             cpu.charge(line_cost, TABLE_LINE)
         return found[-1][0] + 1 if len(found) == room else high

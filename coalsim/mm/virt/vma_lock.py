@@ -14,14 +14,18 @@ Shared state: `sync` before every use; the state changes when the line is asked 
 in the order in which it serves.
 """
 
+from collections.abc import Sequence
+
 from coalsim.cpus.coherence import CacheLine
 from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.deadlock import Agent
 from coalsim.engine.clock import Op
-from coalsim.units import Time
+from coalsim.units import CpuId, Time
 
 AREA_LINE = "line:vma_lock"
 AREA_WAIT = "lock:vma_lock:wait"
 RANGE_WAIT = "lock:range:wait"
+RANGE_HOLD = "lock:range:hold"
 
 
 class AreaLock:
@@ -66,38 +70,69 @@ class AreaLock:
         yield from cpu.sync()
         if self.readers:
             self._waiting = cpu
+            cpu.blocked_on = self
             yield from cpu.wait(AREA_WAIT)
             yield from cpu.sync()
 
+    def blockers(self) -> Sequence[Agent]:
+        """Readers count, but nobody knows who they are."""
+        return ()
+
+    def describe(self) -> str:
+        """As reports name it."""
+        return f"the lock of an area ({self.readers} readers)"
+
 
 class RangeLock:
-    """Who works on which pages of one space."""
+    """Who works on which pages of one space.
 
-    __slots__ = ("_held", "_waiters", "line")
+    The lock's words are the pages' own slots.  A range is priced by the slots at its ends:
+    that of the first page is written when it is taken, that of the last when it is given
+    back; each comes from whoever wrote it last.  A slot needs no queue of its own, since who
+    may write it has the range.  That each page's slot lies in a line of its own is assumed.
+    """
+
+    __slots__ = ("_held", "_waiters", "_writers")
 
     def __init__(self) -> None:
-        self.line = CacheLine("range_lock")
-        self._held: dict[int, tuple[int, int]] = {}  # by CPU
-        self._waiters: list[tuple[Cpu, int, int]] = []
+        self._held: dict[CpuId, tuple[int, int]] = {}
+        self._waiters: list[Cpu] = []
+        self._writers: dict[int, CpuId] = {}  # by page: who wrote its slot last
 
     def acquire(self, cpu: Cpu, first: int, last: int, taking: Time) -> Op[None]:
         """Wait until nobody else has one of the pages."""
         yield from cpu.sync()
         while self._taken(cpu, first, last):
-            self._waiters.append((cpu, first, last))
+            self._waiters.append(cpu)
+            cpu.blocked_on = self
             yield from cpu.wait(RANGE_WAIT)
             yield from cpu.sync()
+            self._writers[first] = cpu.id  # the waiter has looked at it
         self._held[cpu.id] = (first, last)
-        cpu.charge(taking, RANGE_WAIT.removesuffix("wait") + "hold")
+        cpu.charge(taking + self._write_slot(cpu, first), RANGE_HOLD)
 
     def release(self, cpu: Cpu, releasing: Time) -> Op[None]:
         """Let others in; all who wait look again."""
         yield from cpu.sync()
-        del self._held[cpu.id]
+        _, last = self._held.pop(cpu.id)
         waiting, self._waiters = self._waiters, []
-        for waiter, _, _ in waiting:
+        for waiter in waiting:
+            waiter.blocked_on = None
             waiter.alarm.arm(cpu.clock + max(1, waiter.transfer[cpu.id]))
-        cpu.charge(releasing, RANGE_WAIT.removesuffix("wait") + "hold")
+        cpu.charge(releasing + self._write_slot(cpu, last - 1), RANGE_HOLD)
+
+    def blockers(self) -> Sequence[Agent]:
+        """Who has the pages goes on by itself."""
+        return ()
+
+    def describe(self) -> str:
+        """As reports name it."""
+        return f"a range of pages (others held by {', '.join(f'CPU {cpu}' for cpu in self._held)})"
+
+    def _write_slot(self, cpu: Cpu, page: int) -> Time:
+        writer = self._writers.get(page, cpu.id)
+        self._writers[page] = cpu.id
+        return cpu.transfer[writer]
 
     def _taken(self, cpu: Cpu, first: int, last: int) -> bool:
         return any(

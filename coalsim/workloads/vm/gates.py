@@ -33,7 +33,7 @@ class Barrier:
         self._line = CacheLine("barrier")
         self._come = 0
         self._sleeping: list[Task] = []
-        self._opened = SpinFlag()
+        self._opened = SpinFlag("barrier")
 
     def meet(self, task: Task) -> Op[None]:
         """Wait for the others; returns synchronised."""
@@ -53,7 +53,7 @@ class Barrier:
     def _open(self, task: Task) -> Op[None]:
         """The last one has come; whoever comes from now on meets in the next round."""
         self._come = 0
-        opened, self._opened = self._opened, SpinFlag()
+        opened, self._opened = self._opened, SpinFlag("barrier")
         yield from opened.set(task.cpu)
         if self._sleeping:
             sleeping, self._sleeping = self._sleeping, []
@@ -67,7 +67,7 @@ class Bell:
     """One task spins until another one rings; ringing is remembered."""
 
     def __init__(self) -> None:
-        self._rung = SpinFlag()
+        self._rung = SpinFlag("bell")
 
     def listen(self, task: Task) -> Op[None]:
         """Spin until somebody rings, or has rung since the last time; returns synchronised.
@@ -76,7 +76,7 @@ class Bell:
         """
         yield from task.spin(self._rung)
         yield from task.cpu.sync()
-        self._rung = SpinFlag()
+        self._rung = SpinFlag("bell")
 
     def ring(self, task: Task) -> Op[None]:
         """Let the listener go on."""

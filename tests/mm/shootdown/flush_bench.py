@@ -80,7 +80,7 @@ def one_flush(
     """
     system = _system(policy, cpus, changes or {})
     vm, flag = system.vm, SpinFlag()
-    process, frames = vm.new_process("one"), vm.kernel.frames
+    process, frames = vm.new_bare_process("one"), vm.kernel.frames
     places: list[int] = []
     took: list[Time] = []
     counts: list[dict[str, int]] = []

@@ -1,5 +1,7 @@
 """Every policy keeps its promise in random programs, and what does not is caught."""
 
+from typing import Any
+
 import pytest
 from broken.always_early import AlwaysEarly
 from broken.drops_superseded import DropsSuperseded
@@ -30,19 +32,25 @@ def test_no_policy_breaks_its_promise_on_large_machines(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "says"),
+    ("policy", "says", "where"),
     [
-        (ReusesEarly, "its end had been reported"),
-        (ForgetsOne, "its end had been reported"),
-        (TrustsLazy, "its end had been reported"),
-        (DropsSuperseded, "its end had been reported"),
-        (AlwaysEarly, "speculative page walk in the handler of the flush"),
-        (KeepsDirectory, "(page walk)"),
+        (ReusesEarly, "its end had been reported", {}),
+        (ForgetsOne, "its end had been reported", {}),
+        (TrustsLazy, "its end had been reported", {}),
+        (DropsSuperseded, "its end had been reported", {}),
+        # seldom, since a table has to go while a target has a pointer to it: found in every second such run
+        (
+            AlwaysEarly,
+            "speculative page walk in the handler of the flush",
+            {"cpus": (3,), "kernels": ("old",), "seeds": range(1, 25)},
+        ),
+        (KeepsDirectory, "(page walk)", {}),
     ],
 )
-def test_a_broken_policy_is_caught(policy: type[Shootdown], says: str) -> None:
+def test_a_broken_policy_is_caught(policy: type[Shootdown], says: str, where: dict[str, Any]) -> None:
     """The report says who used what, since when it was dead, who had flushed it, and through what."""
-    report = check_policy(policy, cpus=(4, 8), seeds=range(1, 13), until_failure=True)
+    runs = {"cpus": (4, 8), "seeds": range(1, 13), **where}
+    report = check_policy(policy, until_failure=True, **runs)
     assert not report.passed
     caught = report.trials[-1]
     assert caught.broken

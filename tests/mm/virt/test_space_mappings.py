@@ -647,3 +647,26 @@ def test_large_spans_are_no_slower_to_simulate(bench: VmBench) -> None:
         yield from task.munmap(base, 1024 * MIB)
 
     bench.run(program)
+
+
+def test_flushed_pages_are_counted_and_not_the_span() -> None:
+    """Two of a thousand were touched: taking rights away counts them, so does unmapping; none is left."""
+    seen: list[int] = []
+
+    def program(task: Task) -> Op[None]:
+        base = yield from task.mmap(1000 * PAGE_SIZE)
+        for page in (3, 900):
+            yield from task.touch(base + page * PAGE_SIZE)
+        counts = task.process.space.kernel.policy.system.counts
+        for call in (
+            task.mprotect(base, 1000 * PAGE_SIZE, READ),
+            task.madvise_dontneed(base, 1000 * PAGE_SIZE),
+            task.munmap(base, 1000 * PAGE_SIZE),
+        ):
+            before = counts.pages
+            yield from call
+            yield from task.cpu.sync()
+            seen.append(counts.pages - before)
+
+    VmBench("linux-6.18").run(program)
+    assert seen == [2, 2, 0]

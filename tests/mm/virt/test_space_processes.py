@@ -4,6 +4,7 @@ import pytest
 from vm_bench import VmBench, at, entry_of, maps, vpn_of
 
 from coalsim.engine.clock import Op
+from coalsim.errors import DeadlockError
 from coalsim.mm.paging.entry import WRITABLE, pfn_of
 from coalsim.mm.virt.area import READ, READ_WRITE, Area
 from coalsim.mm.virt.process import Process
@@ -532,3 +533,28 @@ def test_stacks_are_copied_at_a_fork(bench: VmBench) -> None:
         assert maps(task)[0][1] == 2
 
     bench.run(parent)
+
+
+@pytest.mark.parametrize("hz", ["0", "1000"])
+def test_a_run_that_spins_for_ever_names_the_flag(hz: str) -> None:
+    """Nobody sets it: the report says who spins on what; one that was set is not named."""
+    never, soon = SpinFlag("the second gate"), SpinFlag("the first gate")
+
+    def waiter(task: Task) -> Op[None]:
+        yield from task.spin(soon)
+        yield from task.spin(never)
+
+    def setter(task: Task) -> Op[None]:
+        yield from at(task, 1 * MS)
+        yield from soon.set(task.cpu)
+
+    bench = VmBench(changes={"hz": hz})
+    process = bench.process()
+    for cpu, body in enumerate((waiter, waiter, setter)):
+        bench.start(process, cpu, body)
+    bench.system.boot()
+    bench.system.env.declare_barrier(20 * MS, lambda: None)
+    with pytest.raises(DeadlockError) as caught:
+        bench.system.run(bench.system.finished)
+    assert "CPU 0, CPU 1 wait for the second gate, spinning in user code" in str(caught.value)
+    assert "first gate" not in str(caught.value)

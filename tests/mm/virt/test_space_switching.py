@@ -259,3 +259,22 @@ def test_a_tag_of_a_dead_process_is_not_found_by_a_new_one() -> None:
     assert bench.kernel.oracle is not None
     assert bench.kernel.oracle.stale == 0
     assert not any(process.space.context.translations for process in bench.vm.processes)
+
+
+def test_a_longer_slice_means_fewer_switches() -> None:
+    """Two tasks compute on one processor over 24 ticks of 1 ms: they change places after each slice."""
+    switches: list[int] = []
+    for ticks in ("1", "2", "4"):
+        bench = VmBench("linux-6.18", {"hz": "1000", "time_slice_ticks": ticks})
+
+        def body(task: Task) -> Op[None]:
+            for _ in range(120):
+                yield from task.compute(100 * US)
+
+        for number in range(2):
+            bench.start(bench.process(f"process {number}"), 0, body)
+        bench.finish()
+        switches.append(bench.kernel.switching.switches)
+    assert switches[0] >= 22
+    assert switches[0] // 2 - 1 <= switches[1] <= switches[0] // 2 + 2
+    assert switches[0] // 4 - 1 <= switches[2] <= switches[0] // 4 + 2

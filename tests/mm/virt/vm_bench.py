@@ -84,8 +84,8 @@ class VmBench:
         return self.vm.flush_counts
 
     def process(self, name: str = "one") -> Process:
-        """A new process."""
-        return self.vm.new_process(name)
+        """A new process without an image, so that what its tasks do is all that there is."""
+        return self.vm.new_bare_process(name)
 
     def start(self, process: Process, cpu: int, body: Body) -> Task:
         """A task of a process on a processor, from the beginning of the run."""

@@ -24,7 +24,7 @@ MODES = (
 def test_page_fault1_counts_each_write_and_each_is_one_fault(run_load: Runner, mode: str) -> None:
     """256 writes a MiB; one mmap and one munmap a round."""
     ran = run_load("page_fault1", {"cpus": 3, "mode": mode, "mib": 1, "rounds": 2})
-    assert ran.ops == ran.counts.anonymous == 3 * 2 * 256
+    assert ran.ops == ran.anonymous == 3 * 2 * 256
     assert ran.calls("mmap") == ran.calls("munmap") == 6
     assert len(ran.system.vm.processes) == (1 if mode == "threads" else 3)
 
@@ -40,16 +40,16 @@ def test_mmap1_never_faults_and_never_flushes(run_load: Runner, mode: str) -> No
     """An operation is a pair; no page is there, so nothing has to be flushed until the exit."""
     ran = run_load("mmap1", {"cpus": 4, "mode": mode, "rounds": 10})
     assert ran.ops == ran.calls("mmap") == ran.calls("munmap") == 40
-    assert ran.counts.faults == 0
-    assert ran.system.vm.flush_counts.flushes == 0
+    assert ran.faults == 0
+    assert ran.flushes == 0
 
 
 @BOTH
 def test_malloc1_faults_and_flushes_one_page_a_pair(run_load: Runner, mode: str) -> None:
     """The header of the chunk is written; nothing else is."""
     ran = run_load("malloc1", {"cpus": 4, "mode": mode, "rounds": 10})
-    assert ran.ops == ran.counts.anonymous == ran.counts.pages_zapped == 40
-    assert ran.system.vm.flush_counts.flushes == 40
+    assert ran.ops == ran.anonymous == ran.zapped == 40
+    assert ran.flushes == 40
 
 
 @BOTH
@@ -57,8 +57,8 @@ def test_tlb_flush2_faults_twice_and_flushes_once_a_page(run_load: Runner, mode:
     """A frame, a flush of one page, the page of zeros; and one unmapping for 256 pages."""
     ran = run_load("tlb_flush2", {"cpus": 2, "mode": mode, "rounds": 1})
     assert ran.ops == ran.calls("madvise") == 512
-    assert ran.counts.anonymous == ran.counts.zero_page == 512
-    assert ran.system.vm.flush_counts.flushes == 512 + 2
+    assert ran.anonymous == ran.counts.zero_page == 512
+    assert ran.flushes == 512 + 2
     assert (ran.system.vm.flush_counts.interrupts > 0) == (mode == "threads")
 
 
@@ -67,7 +67,7 @@ def test_brk1_counts_single_calls(run_load: Runner, mode: str) -> None:
     """Up and down are two; the page is never there."""
     ran = run_load("brk1", {"cpus": 4, "mode": mode, "rounds": 10})
     assert ran.ops == ran.calls("brk") == 80
-    assert ran.counts.faults == 0
+    assert ran.faults == 0
 
 
 @BOTH

@@ -1,0 +1,82 @@
+"""The count of a process's pages, which its threads keep apart and now and then add up.
+
+| `kernel.rss_batch` | who counts      | the process's counter is written                            |
+|--------------------|-----------------|-------------------------------------------------------------|
+| n > 0              | each thread     | after n pages; at each table that is cleared or copied; at  |
+|                    |                 | the thread's end                                            |
+| 0                  | each processor  | when its part is max(32, 2 x CPUs) pages or more            |
+| -1                 | nobody          | never: there is no such counter                             |
+
+The counter's line goes to whoever writes it, so threads that fault or unmap meet on it.
+The page of zeros does not count.
+
+Invariant: `total` is the number of entries of the space that map a frame of its own or a
+shared one.
+Shared state: `sync` before every use; callers charge what is returned.
+Source: Linux mm/memory.c (check_sync_rss_stat, sync_mm_rss, add_mm_rss_vec) up to 6.1,
+include/linux/mm.h and lib/percpu_counter.c since 6.2 (f1a7941243c1), whose lock lies in the
+counter's line.
+"""
+
+from coalsim.cpus.coherence import CacheLine
+from coalsim.cpus.cpu import Cpu
+from coalsim.profiles.vm_switches import NO_RSS_COUNTER
+from coalsim.units import Time
+
+RSS_LINE = "line:rss_stat"
+
+
+class ResidentCount:
+    """The pages of one address space.
+
+    Args:
+        batch: `kernel.rss_batch`.
+        num_cpus: of the machine.
+    """
+
+    __slots__ = ("_batch", "_by_thread", "_own", "_written", "line")
+
+    def __init__(self, batch: int, num_cpus: int) -> None:
+        self.line = CacheLine("rss_stat")
+        self._batch = batch or max(32, 2 * num_cpus)
+        self._by_thread = batch > 0
+        self._own: dict[object, int] = {}  # by thread or processor: not yet in the process's counter
+        self._written = 0
+
+    @property
+    def total(self) -> int:
+        """All pages, as a slow reader adds them up."""
+        return self._written + sum(self._own.values())
+
+    @property
+    def written(self) -> int:
+        """What the process's counter says."""
+        return self._written
+
+    def count(self, cpu: Cpu, pages: int) -> Time:
+        """Pages have been mapped; what writing the process's counter takes, if it is time for that."""
+        who = self._counter_of(cpu)
+        own = self._own[who] = self._own.get(who, 0) + pages
+        if -self._batch < own < self._batch or self._batch == NO_RSS_COUNTER:
+            return 0
+        return self._write(cpu, who)
+
+    def settle(self, cpu: Cpu, pages: int) -> Time:
+        """A table has been cleared or copied: threads write the process's counter, processors as ever."""
+        if not self._by_thread:
+            return self.count(cpu, pages)
+        who = self._counter_of(cpu)
+        self._own[who] = self._own.get(who, 0) + pages
+        return self._write(cpu, who)
+
+    def leave(self, cpu: Cpu) -> Time:
+        """The running thread ends: what it has counted goes to the process."""
+        who = self._counter_of(cpu)
+        return self._write(cpu, who) if self._by_thread and self._own.get(who) else 0
+
+    def _counter_of(self, cpu: Cpu) -> object:
+        return cpu.current if self._by_thread else cpu.id
+
+    def _write(self, cpu: Cpu, who: object) -> Time:
+        self._written += self._own.pop(who, 0)
+        return self.line.rmw(cpu) - cpu.clock
