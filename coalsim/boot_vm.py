@@ -19,6 +19,7 @@ from coalsim.cpus.oracle import Oracle
 from coalsim.cpus.runqueue import Thread
 from coalsim.cpus.tablelines import LineCosts, TableLines
 from coalsim.cpus.tlb import Shape
+from coalsim.cpus.vcpu import VcpuSchedule
 from coalsim.cpus.walker import TranslationUnit, WalkCosts
 from coalsim.engine.clock import Engine, Op
 from coalsim.locks.base import SpinLock
@@ -65,6 +66,7 @@ class VmParts:
     new_thread: Callable[[str, Op[None]], Thread]
     put_thread: Callable[[CpuId, Thread], None]
     wake_latency: Time
+    vcpus: VcpuSchedule | None = None
 
 
 def delivery_of(machine: Machine, switches: Switches) -> Delivery:
@@ -165,6 +167,7 @@ def build_vm(parts: VmParts) -> VirtualMemory:
             costs=costs,
             oracle=oracle,
             latencies=parts.recorder(),
+            vcpus=parts.vcpus,
         ),
     )
     switching = Switching(policy)
@@ -185,6 +188,7 @@ def build_vm(parts: VmParts) -> VirtualMemory:
         oracle,
         len(cpus),
         late=switches.refcache_delay,
+        policy=policy,
     )
     boot = BootFrames(parts.memory, cpus[0])
     kernel_space = KernelSpace(geometry, ram, boot.take, boot.give)

@@ -6,13 +6,14 @@
 | `x2apic_physical` | a write per target                           | its write                       |
 | `kvm_exit`        | a write per target, each leaves the guest    | an exit and the host's work     |
 | `kvm_pv`          | a hypercall per window of 128 ids            | the host's work                 |
-| `posted`          | a write per target, which takes its line     | its write and the line          |
+| `posted`          | a posting per target, which takes its line   | its posting and the line        |
 
 A model is pure: times are counted from the start of the sending, and the sender is
 busy until the last write is done.  An interrupt leaves when its own write (exit, host's
 work) is done.  It then flies as far as the machine is wide; a guest's takes the
-hypervisor's kick instead, wherever the target is.  `on_vcpus` adds what preempted
-vCPUs do to it.
+hypervisor's kick, or the hardware's notification, wherever the target is.  What arrives for a vCPU that the
+host has taken away waits there until it runs (`cpus/virtual.py`), whatever the model; Linux
+gives way to such a target by one more hypercall, which is not modelled.
 
 Invariant: nothing arrives earlier than `lookahead(model)` after the start.
 Source: Linux arch/x86/kernel/apic/x2apic_cluster.c, x2apic_phys.c, ipi.c (shorthand for
@@ -27,7 +28,6 @@ from typing import NamedTuple
 
 from coalsim.cpus.apic import apic_clusters, apic_ids
 from coalsim.cpus.cpu import Cpu
-from coalsim.cpus.vcpu import VcpuSchedule
 from coalsim.errors import ConfigError, Problem
 from coalsim.topology.distance import Distance
 from coalsim.topology.interrupts import GuestCosts
@@ -57,7 +57,9 @@ class DeliveryCosts:
         vm_exit: from a write that leaves the guest until the guest goes on, without targets.
         hypercall: the same of a hypercall.
         per_target: the host's work per target of an exit or a hypercall.
-        kick: from the end of that work until a running target is in its handler.
+        post: what posting one interrupt takes, beside the line of its target's descriptor.
+        kick: from the end of the host's work until a running target is in its handler.
+        notify: the same from the posting.
     """
 
     machine: Machine
@@ -65,7 +67,9 @@ class DeliveryCosts:
     vm_exit: Time = 0
     hypercall: Time = 0
     per_target: Time = 0
+    post: Time = 0
     kick: Time = 0
+    notify: Time = 0
 
     @classmethod
     def of(cls, machine: Machine, guest: GuestCosts | None, *, all_but_self: bool) -> "DeliveryCosts":
@@ -79,7 +83,9 @@ class DeliveryCosts:
             vm_exit=guest.vm_exit.picoseconds(clock),
             hypercall=guest.hypercall.picoseconds(clock),
             per_target=guest.per_target.picoseconds(clock),
+            post=guest.post.picoseconds(clock),
             kick=guest.kick.picoseconds(clock),
+            notify=guest.notify.picoseconds(clock),
         )
 
 
@@ -228,19 +234,19 @@ class Posted(_Guest):
     name = "posted"
 
     def send_times(self, sender: Cpu, targets: Sequence[Cpu]) -> Sends:
-        """The descriptor's line comes to the sender for each write."""
-        write, kick, line = self._write, self.costs.kick, self.machine.transfer_row(sender.id)
+        """The descriptor's line comes to the sender for each posting."""
+        post, notify, line = self.costs.post, self.costs.notify, self.machine.transfer_row(sender.id)
         done = 0
         arrivals = []
         for cpu in targets:
-            done += write + line[cpu.id]
-            arrivals.append((done + kick, cpu))
+            done += post + line[cpu.id]
+            arrivals.append((done + notify, cpu))
         return Sends(done, arrivals, len(arrivals), irq_off=len(arrivals) > 1)
 
     def soonest(self, distance: Distance) -> Time:
-        """The first write's, with the line."""
+        """The first posting's, with the line."""
         line = self.machine.line_transfer[distance].picoseconds(self.machine.clock_ghz.value)
-        return self._write + line + self.costs.kick
+        return self.costs.post + line + self.costs.notify
 
 
 DELIVERIES: Mapping[str, type[Delivery]] = {
@@ -251,17 +257,3 @@ DELIVERIES: Mapping[str, type[Delivery]] = {
 def lookahead(model: Delivery) -> Time:
     """The least time from the start of a sending to any arrival, over all pairs of processors."""
     return min(model.soonest(far) for far in model.machine.distances() if far is not Distance.SELF)
-
-
-def on_vcpus(sends: Sends, start: Time, vcpus: VcpuSchedule, yielding: Time = 0) -> Sends:
-    """What becomes of a sending where the host may have taken a target away.
-
-    Args:
-        sends: as if every target ran.
-        start: when the sending begins.
-        vcpus: when each target runs; an interrupt is seen when it does.
-        yielding: cost of giving way to the first preempted target after a sending to several.
-    """
-    arrivals = [(vcpus.runs_from(cpu.id, start + at) - start, cpu) for at, cpu in sends.arrivals]
-    gives_way = len(arrivals) > 1 and not all(vcpus.runs(cpu.id, start + sends.busy) for _, cpu in arrivals)
-    return sends._replace(busy=sends.busy + (yielding if gives_way else 0), arrivals=arrivals)

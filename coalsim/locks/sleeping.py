@@ -14,8 +14,9 @@ which tries again and may find that a spinner or a newcomer was faster; a sleepe
 that has lost often or long enough asks for a hand-off: the next release gives the
 lock to it and to nobody else.
 The waker pays `wake_up` per thread; the woken thread runs `wake_latency` later if
-its processor is idle, else when its turn comes.  A spinner goes on spinning though a
-thread becomes ready on its processor; Linux lets it stop at the next tick.
+its processor is idle, else when its turn comes.  If a spinner has that processor, it stops
+spinning then and sleeps: what was woken may have been given the lock on whose holder the
+spinner's owner waits.  Linux lets it stop when the scheduler wants the processor back.
 
 Every thread holds its own list of locks: it takes it along when it parks.
 Waittime ends and holdtime begins when the thread itself sees that it has the lock,
@@ -182,6 +183,14 @@ class SleepingLock(Lock):
             spinner.cpu.alarm.arm(cpu.env._now + max(1, spinner.cpu.transfer[cpu.id]))
         self._spinners.clear()
 
+    def give_way(self, cpu: Cpu, at: Time) -> None:
+        """A thread is ready on a spinner's processor at `at`; one that has been granted the lock goes on."""
+        for spinner in self._spinners:
+            if spinner.cpu is cpu:
+                self._spinners.remove(spinner)
+                cpu.alarm.arm(at)
+                return
+
     # -- waiting -----------------------------------------------------------------------------
 
     def _wait_in_line(self, me: Sleeper) -> Op[None]:
@@ -253,7 +262,10 @@ class SleepingLock(Lock):
         for sleeper in sleepers:
             cpu.charge(self.setup.wake_up, self.wake_cause)
             yield from cpu.sync()
-            sleeper.cpu.enqueue(sleeper.thread, cpu.clock + max(1, self.setup.wake_latency))
+            ready_at = cpu.clock + max(1, self.setup.wake_latency)
+            sleeper.cpu.enqueue(sleeper.thread, ready_at)
+            if isinstance(spun_for := sleeper.cpu.blocked_on, SleepingLock):
+                spun_for.give_way(sleeper.cpu, ready_at)
 
     # -- for deadlock reports ------------------------------------------------------------
 

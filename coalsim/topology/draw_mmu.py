@@ -13,9 +13,10 @@ def interrupt_text(machine: Machine) -> Iterator[str]:
     """How interrupts are sent, and what a hypervisor takes."""
     yield f"Interrupts by {machine.ipi_model}: {IPI_MODELS[machine.ipi_model]}"
     if guest := machine.guest:
-        costs = (f"{key} {guest[key].value:f} {guest[key].unit}" for key in GUEST_KEYS if key != SHARE)
-        yield f"  {', '.join(costs)}"
-        yield f"  a vCPU is preempted for {guest[SHARE].value:f} of the time"
+        costs = {key: f"{guest[key].value:f} {guest[key].unit}" for key in GUEST_KEYS if key != SHARE}
+        resume = costs.pop("resume")
+        yield f"  {', '.join(f'{key} {cost}' for key, cost in costs.items())}"
+        yield f"  a vCPU is preempted for {guest[SHARE].value:f} of the time, {resume} each time"
 
 
 def translation_text(machine: Machine) -> Iterator[str]:

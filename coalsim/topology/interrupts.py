@@ -41,7 +41,9 @@ class GuestCosts:
         vm_exit: the sender leaves the guest for one write and comes back.
         hypercall: the sender leaves on purpose, for many targets at once.
         per_target: the host's work for each target, while the sender waits.
-        kick: from there to the handler of a vCPU that runs.
+        post: the sender's hardware posts an interrupt, without leaving the guest.
+        kick: from the host's work to the handler of a vCPU that runs.
+        notify: the same from the posting, by hardware alone.
         resume: until a vCPU that the host has preempted runs again.
         preempted_share: share of the time that a vCPU is preempted, from 0 to below 1.
     """
@@ -49,7 +51,9 @@ class GuestCosts:
     vm_exit: Sourced
     hypercall: Sourced
     per_target: Sourced
+    post: Sourced
     kick: Sourced
+    notify: Sourced
     resume: Sourced
     preempted_share: Sourced
 
@@ -139,6 +143,6 @@ def _mistake(key: str, number: Sourced, clock_ghz: Decimal) -> str:
         return f"give a time in {', '.join(TIMES)}"
     if not value.is_finite() or value > SEC or number.picoseconds(clock_ghz) > SEC:
         return "give less than a second"
-    if key == "kick" and number.picoseconds(clock_ghz) < 1:
+    if key in ("kick", "notify") and number.picoseconds(clock_ghz) < 1:
         return "nothing crosses in no time: give at least 1 ps"
     return ""

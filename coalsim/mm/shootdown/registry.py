@@ -55,7 +55,7 @@ REGISTRY: Registry[Shootdown] = Registry(
     kind="shootdown policy", group="coalsim.shootdowns", classes=SHOOTDOWNS, methods=("flush",)
 )
 
-OPERATIONS = ("flush", "post", "left_user", "drain")
+OPERATIONS = ("flush", "post", "left_user", "drain", "recall")
 """What can wait, and so has to be a generator."""
 
 
