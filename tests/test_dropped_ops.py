@@ -16,7 +16,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "coalsim"
 
 DRIVERS = ("process", "wake_for_ever", "Thread", "run_thread", "_new_thread", "_timed")
-"""What takes a generator and drives it: SimPy's `env.process(op)`, an alarm, `Thread(name, op)`, an operation timed."""
+"""What takes a generator and drives it: SimPy's `env.process(op)`, an alarm, `Thread(name, op)`."""
 
 ELEMENTS = ("list", "tuple", "deque", "Sequence", "Iterable", "Iterator", "Collection")
 MAPPINGS = ("dict", "Mapping", "defaultdict", "OrderedDict")

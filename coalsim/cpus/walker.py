@@ -32,6 +32,8 @@ PRESENT, WRITABLE, USER, ACCESSED, DIRTY, GLOBAL = 0x1, 0x2, 0x4, 0x20, 0x40, 0x
 FRAME_MASK = 0x000F_FFFF_FFFF_F000
 ASID_SHIFT = 40  # an ASID above every page number
 WALK = "walk"
+AT_ONCE = 64
+"""Hits one by one before a longer run of hits in L1 is tried again."""
 JUDGE_AT = 64
 """So many uses may wait for judgement before a processor that happens to be synchronised judges them."""
 
@@ -241,6 +243,14 @@ class TranslationUnit:
         if clock > cpu.limit:
             cpu.tail.append((cause, cost))
         return True
+
+    def hits(self, vpns: Sequence[int], start: int, write: bool, site: str, cause: str) -> int:
+        """Use pages one after the other, after a look, up to one that misses; how many that were."""
+        cpu, done = self._cpu, start
+        end = min(start + AT_ONCE, len(vpns))
+        while done < end and cpu.clock < cpu.limit and self.hit(vpns[done], write, site, cause):
+            done += 1
+        return done - start
 
     def judge_if_many(self) -> None:
         """Let the oracle judge what this processor has used, if that is much and it is synchronised."""

@@ -55,8 +55,8 @@ class VmSwitches:
     munmap_downgrade: bool
     """munmap clears entries and frees pages with mmap_lock held for reading (4.20, dd2283f2605e)."""
     munmap_frees_tables: bool
-    """munmap takes out page tables that map nothing any more (Linux); off: they stay until the process ends
-    (sv6)."""
+    """munmap takes out page tables that map nothing any more (Linux); off (sv6), or where mmap_lock is range:
+    they stay until the process ends."""
     refcache_delay: Time = field(metadata=AS_TIME)
     """How long after its last reference has gone a frame is really freed, two epochs of about 10 ms each in
     sv6 (RadixVM, EuroSys 2013); so it comes back cold.  0: at once."""

@@ -54,6 +54,7 @@ def measure(job: tuple[str, Settings, str]) -> dict[str, str]:
     operations, phases = result["operations"], result.get("phases", {})
     counts, flushes = result["vm"]["shootdowns"], result.get("shootdown_ns", {})
     assert result["oracle"]["broken"] == 0, command(study, settings)
+    pft = dict(result).get("pft")  # a load's own figures are not in the document's type
     entry = operations.get(operation)
     count = entry["latency_ns"]["count"] if entry else 0
     spent: dict[str, float] = {}
@@ -70,7 +71,7 @@ def measure(job: tuple[str, Settings, str]) -> dict[str, str]:
         "ops_per_s": f"{result['throughput']['ops_per_s']:.0f}",
         "latency_ns": f"{result['latency_ns']['mean']:.1f}",
         "shootdown_ns": f"{flushes['mean']:.1f}" if flushes.get("count") else "",
-        "faults_per_s": f"{result['pft']['faults_per_s']:.0f}" if "pft" in result else "",
+        "faults_per_s": f"{pft['faults_per_s']:.0f}" if isinstance(pft, dict) else "",
         "call_ns": f"{phase('call'):.1f}",
         "refill_ns": f"{phase('refill'):.1f}",
         "fault_ns": f"{operations['fault']['latency_ns']['mean']:.1f}" if "fault" in operations else "",
@@ -128,8 +129,8 @@ def causes_printed(question: Question, table: Table, rows: Mapping[str, Row]) ->
     found: dict[str, dict[str, str]] = {}
     for name, settings in table.columns.items():
         row = rows[command(table.study or question.study, {**table.base, **settings})]
-        pairs = [tuple(text.split("=")) for text in row[table.causes].split(";") if text]
-        found[name] = dict(pairs)
+        pairs = [text.partition("=") for text in row[table.causes].split(";") if text]
+        found[name] = {cause: amount for cause, _, amount in pairs}
     biggest: dict[str, float] = {}
     for causes in found.values():
         for cause, amount in list(causes.items())[: table.shown]:

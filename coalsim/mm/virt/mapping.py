@@ -101,9 +101,10 @@ def _unmap_locked(
     )
     ranges = [(area.first, area.last) for area in removed.areas]
     defers = kernel.policy.is_lazy and reason == "munmap"
-    if defers:  # nobody may get the addresses before everybody has flushed them
-        for low, high in ranges:
-            space.areas.reserve(Vpn(low), Vpn(high))
+    # Nobody may get the addresses before everybody has flushed them; a lock of the space sees to that too.
+    holds_back = defers or (space.is_ranged and reason != "mmap")
+    if holds_back:
+        space.reserve(ranges)
     keeps = reason == "mmap" and space.is_ranged and space.areas.is_free(first, last)
     if keeps:
         space.areas.reserve(Vpn(first), Vpn(last))
@@ -111,14 +112,16 @@ def _unmap_locked(
         yield from space.downgrade(cpu)
 
     def give_addresses() -> None:
-        for low, high in ranges:
-            space.areas.unreserve(Vpn(low), Vpn(high))
+        space.unreserve(ranges)
 
     unmapping = Unmapping(
         space, cpu, reason, may_defer=defers, when_flushed=give_addresses if defers else None
     )
     if ranges:
-        yield from unmapping.run(ranges, free_tables=kernel.switches.munmap_frees_tables)
+        yield from unmapping.run(ranges, free_tables=space.frees_tables)
+    if holds_back and not defers:
+        yield from cpu.sync()
+        give_addresses()
     return keeps
 
 
@@ -256,7 +259,7 @@ def move(space: AddressSpace, cpu: Cpu, first: int, old_pages: int, new_pages: i
     yield from space.write_areas(cpu, to, to + new_pages)
     yield from _move_entries(space, cpu, first, first + old_pages, to)
     yield from Unmapping(space, cpu, "mremap").run(
-        [(first, first + old_pages)], free_tables=kernel.switches.munmap_frees_tables
+        [(first, first + old_pages)], free_tables=space.frees_tables
     )
     yield from space.unlock_write(cpu)
     return to
@@ -339,9 +342,13 @@ def set_break(space: AddressSpace, cpu: Cpu, pages: int) -> Op[Vpn]:
     downgrade = space.kernel.switches.munmap_downgrade and not space.is_ranged
     if downgrade:
         yield from space.downgrade(cpu)
+    if space.is_ranged:
+        space.reserve(ranges)
     if ranges:
-        frees = space.kernel.switches.munmap_frees_tables
-        yield from Unmapping(space, cpu, "brk").run(ranges, free_tables=frees)
+        yield from Unmapping(space, cpu, "brk").run(ranges, free_tables=space.frees_tables)
+    if space.is_ranged:
+        yield from cpu.sync()
+        space.unreserve(ranges)
     if downgrade:
         yield from space.unlock_read(cpu)
     else:

@@ -8,6 +8,7 @@
 Locking: as above; `sync` before every look at any of it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coalsim.cpus.cpu import Cpu
@@ -165,6 +166,24 @@ class AddressSpace(Loadable):
     def is_ranged(self) -> bool:
         """There is no lock of the space: operations lock ranges of pages."""
         return self.kernel.switches.mmap_lock == "range"
+
+    @property
+    def frees_tables(self) -> bool:
+        """Unmapping frees tables that it empties.
+
+        Who locks ranges keeps them until the end: a fault beside the range may be about to use one.
+        """
+        return self.kernel.switches.munmap_frees_tables and not self.is_ranged
+
+    def reserve(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Keep free pages from being given out until `unreserve`."""
+        for first, last in ranges:
+            self.areas.reserve(Vpn(first), Vpn(last))
+
+    def unreserve(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """They may be given out."""
+        for first, last in ranges:
+            self.areas.unreserve(Vpn(first), Vpn(last))
 
     def lock_write(self, cpu: Cpu, first: int, last: int, site: str) -> Op[None]:
         """Keep everybody else out, or out of a range."""

@@ -248,7 +248,7 @@ class Task:
         """Accesses to pages, in this order, as often as said; in bulk where they hit.
 
         A processor may run ahead only so far, so a run of hits is cut where its clock
-        reaches that limit.
+        reaches that limit.  What L1 does not hold comes from L2 as long as that has it.
         """
         cpu, unit = self.cpu, self._unit
         cost, total = max(1, unit.l1_hit), len(pages)
@@ -269,11 +269,13 @@ class Task:
                         unit.note_run(part, hits, write, site)
                     cpu.charge(hits * unit.l1_hit, USER)
                     done += hits
-                    if cpu.queue.slice_over(cpu.ticks):
-                        yield from cpu.preempt_point()
+                elif room > 1 and (hits := unit.hits(pages, done, write, site, USER)):
+                    done += hits
                 else:
                     yield from self._make_usable(pages[done] << PAGE_SHIFT, write, site, self._die)
                     done += 1
+                if cpu.queue.slice_over(cpu.ticks):
+                    yield from cpu.preempt_point()
 
     def sequential(
         self, address: int, length: int, *, stride: int = PAGE_SIZE, write: bool = False, site: str = USER

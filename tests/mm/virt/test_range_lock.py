@@ -103,3 +103,25 @@ def test_sv6_takes_what_was_measured_inside_its_calls() -> None:
         kind = bench.kernel.operations.kinds[name]
         inside = kind.latencies.total - kind.by_cause.get("syscall", 0)
         assert inside / rounds * 2.4 / 1000 == pytest.approx(measured, rel=0.006), name
+
+
+@pytest.mark.parametrize(("profile", "switches"), [("sv6", FREE), ("linux-6.18", {"mmap_lock": "range"})])
+def test_addresses_are_given_out_again_when_their_pages_are_gone(
+    profile: str, switches: dict[str, str]
+) -> None:
+    """Threads that map wherever there is room, write and unmap: each first write of a page is a fault."""
+    cpus, rounds, pages = 16, 30, 2
+    bench = VmBench(profile, switches, machine=SMALL.format(cpus // 2))
+
+    def body(task: Task) -> Op[None]:
+        for turn in range(rounds):
+            where = yield from task.mmap(pages * PAGE_SIZE)
+            for page in range(pages):
+                yield from task.store(where + page * PAGE_SIZE, bytes([task.cpu.id, turn, page]))
+            for page in range(pages):
+                found = yield from task.load(where + page * PAGE_SIZE, 3)
+                assert found == bytes([task.cpu.id, turn, page])
+            yield from task.munmap(where, pages * PAGE_SIZE)
+
+    bench.run(*[body] * cpus)
+    assert bench.kernel.counts.anonymous == cpus * rounds * pages
