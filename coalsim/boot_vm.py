@@ -26,6 +26,7 @@ from coalsim.locks.base import SpinLock
 from coalsim.locks.rwsem import RwSemaphore
 from coalsim.mm.manager import MemoryManager
 from coalsim.mm.paging.context import Loaded
+from coalsim.mm.paging.entry import ACCESSED
 from coalsim.mm.paging.geometry import GEOMETRIES, Geometry
 from coalsim.mm.paging.kernel_space import KernelSpace
 from coalsim.mm.phys.ram import Ram
@@ -124,6 +125,7 @@ def walk_costs(machine: Machine, geometry: Geometry) -> WalkCosts:
         structure_entries=tuple(used),
         leaf_bits=geometry.leaf_bits,
         index_bits=geometry.bits,
+        root_accessed=bool(geometry.root_flags & ACCESSED),
         entry_bytes=geometry.entry_bytes,
     )
 

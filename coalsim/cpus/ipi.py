@@ -22,12 +22,12 @@ Handler = Callable[[Cpu], Time]
 class CallQueue:
     """The requests to one processor that no handler has taken yet."""
 
-    __slots__ = ("_cpu", "_entry", "_may_start", "arrives", "handler_starts", "interrupts", "waiting")
+    __slots__ = ("_cpu", "_entry", "_may_start", "handler_starts", "interrupts", "is_claimed", "waiting")
 
     def __init__(self, cpu: Cpu) -> None:
         self._cpu = cpu
-        self.waiting: list[Shot[Cpu]] = []  # for an interrupt that is still in flight or pending
-        self.arrives: Time = -1  # of the interrupt in flight, -1: none
+        self.waiting: list[Shot[Cpu]] = []  # for an interrupt that is yet to be sent, in flight or pending
+        self.is_claimed = False  # there is such an interrupt
         self.handler_starts: Time = -1  # of the handler that may be joined: its entry is over
         self._may_start: Time = -1  # since when it could have run, but for other handlers
         self._entry: Time = 0
@@ -42,11 +42,12 @@ class CallQueue:
             shot: what to run, with this processor among its targets.
         """
         if not self.joins(initiator, shot):
+            self.claim(shot)
             interrupt(initiator, 0, [Party(arrival, [self._cpu], [self], [0])], shot)
 
     def is_free(self, now: Time) -> bool:
         """Whether a request has to send an interrupt, since there is none that it could join."""
-        return self.arrives < 0 and now >= self.handler_starts
+        return not self.is_claimed and now >= self.handler_starts
 
     def joins(self, initiator: Cpu, shot: Shot[Cpu]) -> bool:
         """Whether the request joins a handler that is yet to start; False: it needs an interrupt."""
@@ -56,12 +57,19 @@ class CallQueue:
             return False
         target = self._cpu
         shot.waiting_for[target.id] = target
-        if self.arrives >= 0:  # in flight, or pending because interrupts are off
+        if self.is_claimed:
             self.waiting.append(shot)
         else:
             target.take_ticks(now)  # they came first
             self._run(shot, now)
         return True
+
+    def claim(self, shot: Shot[Cpu]) -> None:
+        """The queue is free: the request waits for an interrupt, which others may join already."""
+        self.interrupts += 1
+        self.is_claimed = True
+        self.waiting.append(shot)
+        shot.waiting_for[self._cpu.id] = self._cpu
 
     def take(self, arrived: Time, entry: Time) -> None:
         """The handler's entry is over: run every request that has been queued."""
@@ -75,7 +83,8 @@ class CallQueue:
 
     def is_taken(self, starts: Time, may_start: Time, entry: Time) -> None:
         """No interrupt is on its way any more; requests may join up to the handler's start."""
-        self.arrives, self.handler_starts, self._may_start, self._entry = -1, starts, may_start, entry
+        self.is_claimed, self.handler_starts = False, starts
+        self._may_start, self._entry = may_start, entry
 
     def _run(self, shot: Shot[Cpu], came: Time) -> None:
         """Run a request that came then, behind what the handler has run so far."""
@@ -107,7 +116,7 @@ def interrupt(
     cause: str = HANDLER,
     handler: Handler | None = None,
 ) -> None:
-    """Interrupt processors whose queues are free, for one request; synchronised.
+    """Interrupt processors whose queues a request has claimed; synchronised.
 
     Args:
         initiator: who asks.
@@ -119,14 +128,8 @@ def interrupt(
         handler: what the request does, if it costs nothing beside that and answers at its end.
     """
     for party in parties:
-        at, queues = sent + party.after, party.queues
+        at = sent + party.after
         arrival = Arrival(party, at, shot, (entry, leaving, cause), handler)
-        waiting_for = shot.waiting_for
-        for cpu, queue in zip(party.cpus, queues, strict=True):
-            queue.interrupts += 1
-            queue.arrives = at
-            queue.waiting.append(shot)
-            waiting_for[cpu.id] = cpu
         together = None if handler is None else arrival.come_together
         initiator.send_together(at, party.cpus, arrival.carrier, together)
 

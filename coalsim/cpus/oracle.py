@@ -132,9 +132,8 @@ class Oracle:
                 self._judge_dead(cpu, run.times[number], translation, write, site)
 
     def _judge_dead(self, cpu: CpuId, time: Time, translation: Translation, write: bool, site: str) -> None:
-        died = translation.died
-        assert died is not None
-        if (died.time, died.cpu) >= (time, cpu) or not (translation.lost_frame or write):
+        died = translation.died if write else translation.unmapped
+        if died is None or (died.time, died.cpu) >= (time, cpu):
             return
         promised, reused = _before(translation.promised, time, cpu), _before(translation.reused, time, cpu)
         kind = "reuse" if reused is not None else "promise" if promised is not None else "stale"
@@ -176,11 +175,15 @@ class Oracle:
     # -- lives -----------------------------------------------------------------------
 
     def died(self, translation: Translation, moment: Moment, pending: str, *, lost_frame: bool) -> None:
-        """The translation has ended; `pending` says which flush is to remove it from the TLBs."""
-        translation.died = moment
-        translation.pending = pending
-        translation.lost_frame = lost_frame
+        """The translation has ended; `pending` says which flush is to remove it from the TLBs.
+
+        One that has lost the right to write ends once more when its page is unmapped.
+        """
+        if translation.died is None:
+            translation.died = moment
+            translation.pending = pending
         if lost_frame:
+            translation.unmapped = moment
             self.graves.setdefault(translation.pfn, []).append(translation)
             self._buried += 1
             if self._buried > self._sweep_at:

@@ -95,13 +95,6 @@ class TableLines:
         self._keep_own(own, line, version + 1)
         return cost
 
-    def fresh(self, cpu: Cpu, pfn: int, lines: int = 64) -> None:
-        """The processor has just zeroed a frame: its lines are in its cache as far as they fit."""
-        first = pfn << LINE_SHIFT
-        for line in range(first, first + lines):
-            self._dirty.pop(line, None)
-            self._version[line] = self._version.get(line, 0) + 1
-
     def _keep_own(self, own: dict[int, int], line: int, version: int) -> None:
         own.pop(line, None)
         own[line] = version

@@ -40,13 +40,13 @@ class Translation:
         "cached",
         "died",
         "is_global",
-        "lost_frame",
         "older",
         "pending",
         "pfn",
         "promised",
         "reused",
         "space",
+        "unmapped",
         "user",
         "vpn",
         "writable",
@@ -63,8 +63,8 @@ class Translation:
         self.is_global = is_global
         self.cached = 0
         self.older: Translation | None = None  # the same page and frame before it gained rights
-        self.died: Moment | None = None
-        self.lost_frame = True  # it died by unmapping; False: it only lost the right to write
+        self.died: Moment | None = None  # it lost the right to write, or was unmapped: nobody may write
+        self.unmapped: Moment | None = None  # nobody may read either; later than `died`, or the same
         self.pending = ""  # the flush that has not been finished, in words
         self.promised: Moment | None = None  # the policy said that nobody uses it any more
         self.reused: Moment | None = None  # its frame was given out again

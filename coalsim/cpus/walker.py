@@ -90,7 +90,7 @@ class Mapped(Protocol):
     translations: dict[int, Translation]
     """By page: the living translations that some TLB has held."""
     tables: dict[int, Translation]
-    """By (leaf-table number, depth above it): the living pointers to tables that some walker has cached."""
+    """By frame of the table: the living pointers to tables that some walker has cached."""
     forget_at: int
     """So many translations are worth looking for those that nobody can use any more."""
 
@@ -111,6 +111,7 @@ class WalkCosts:
     structure_entries: tuple[int, ...]  # of the paging-structure caches, from the one next to the leaf up
     leaf_bits: int  # vpn >> this: number of the leaf table
     index_bits: tuple[int, ...]  # of all levels, root first
+    root_accessed: bool = True  # entries of the root have a bit A: PAE's do not
     entry_bytes: int
 
 
@@ -286,7 +287,7 @@ class TranslationUnit:
             if unchecked is not None:
                 unchecked.append((clock, pointer, False, self._walk_sites.get(site) or self._walk_site(site)))
         else:
-            found = self._leaf_table(vpn)
+            found = self._leaf_table(vpn, site)
             if found is None:
                 return False
             table = found
@@ -346,24 +347,25 @@ class TranslationUnit:
         space.translations[vpn] = translation
         return translation
 
-    def _leaf_table(self, vpn: Vpn) -> TableWords | None:
+    def _leaf_table(self, vpn: Vpn, site: str) -> TableWords | None:
         """The leaf table by reading the tables above it; adds the cost."""
         costs, cpu, tree, space = self._costs, self._cpu, self.tree, self.space
         assert tree is not None, "a walk needs an address space"
         assert space is not None, "a walk needs an address space"
         path = tree.path(vpn)
-        first = self._first_read(vpn, len(costs.index_bits))
+        first = self._first_read(vpn, len(costs.index_bits), site)
         for step in path[first:]:
             if step.level == len(costs.index_bits) - 1:
                 break
-            self.walk_cost += self._lines.read(cpu, line_of(step.pfn, step.index, costs.entry_bytes))
+            line = line_of(step.pfn, step.index, costs.entry_bytes)
+            self.walk_cost += self._lines.read(cpu, line)
             if not step.entry & PRESENT:
                 return None
-            if not step.entry & ACCESSED:
+            if not step.entry & ACCESSED and (step.level or costs.root_accessed):
                 table = self._table_of(step.pfn)
                 if table is not None:
                     table.exchange(step.index, step.entry | ACCESSED)
-                    self.walk_cost += costs.set_accessed
+                    self.walk_cost += costs.set_accessed + self._lines.write(cpu, line)
             self._remember(space, vpn, step)
         if path[-1].level != len(costs.index_bits) - 1:
             return None
@@ -371,15 +373,21 @@ class TranslationUnit:
         assert leaf is not None, "the path has just led to it"
         return leaf[0]
 
-    def _first_read(self, vpn: Vpn, levels: int) -> int:
+    def _first_read(self, vpn: Vpn, levels: int, site: str) -> int:
         """The level at which the walk starts, by what the upper paging-structure caches know."""
-        bits = self._costs.index_bits
+        bits, unchecked = self._costs.index_bits, self.unchecked
         shift = self._leaf_bits
         for above in range(1, len(self._caches)):
             shift += bits[levels - 1 - above]
             key = self.asid << ASID_SHIFT | vpn >> shift
             cache = self._caches[above]
-            if (cached := cache.pop(key, None)) is not None and cached.table.linked:
+            cached = cache.pop(key, None)
+            if cached is None:
+                continue
+            if unchecked is not None:
+                name = self._walk_sites.get(site) or self._walk_site(site)
+                unchecked.append((self._cpu.clock, cached.translation, False, name))
+            if cached.table.linked:
                 cache[key] = cached
                 return levels - 1 - above
         return 0
@@ -396,10 +404,9 @@ class TranslationUnit:
             return
         shift = self._leaf_bits + sum(costs.index_bits[step.level + 1 : -1])
         number = vpn >> shift
-        name = above << ASID_SHIFT | number
-        translation = space.tables.get(name)
-        if translation is None or translation.pfn != pfn:
-            translation = space.tables[name] = Translation(
+        translation = space.tables.get(pfn)
+        if translation is None:
+            translation = space.tables[pfn] = Translation(
                 space.number, Vpn(number << shift), pfn, writable=True, user=True
             )
         cache = self._caches[above]

@@ -12,7 +12,7 @@ from coalsim.engine.laws import Law, parse_law
 from coalsim.study.sections import Section
 from coalsim.units import parse_size
 from coalsim.workloads.synthetic.places import Spread
-from coalsim.workloads.vm.team import Mode, Team
+from coalsim.workloads.vm.team import Mode, Start, Team
 
 
 def _law(value: object) -> Law:
@@ -75,7 +75,9 @@ class ModeParameters(TeamParameters):
 
     mode: Mode = "processes"
     """`threads` of one process, or `processes` of one thread."""
+    start: Start = "together"
+    """All tasks `together`, or `spread` over the first 10 us, which differs with the seed."""
 
     def team(self) -> Team:
         """The team."""
-        return Team(cpus=self.cpus, mode=self.mode, spread=self.spread, rounds=self.rounds)
+        return Team(cpus=self.cpus, mode=self.mode, spread=self.spread, rounds=self.rounds, starts=self.start)

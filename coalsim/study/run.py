@@ -26,6 +26,7 @@ from coalsim.observe.means import mean_document
 from coalsim.plugins import failure_in
 from coalsim.profiles.profile import load_profile
 from coalsim.study.document import find_study, read_document
+from coalsim.study.fitting import check_kernel, misfit
 from coalsim.study.intervals import document_intervals
 from coalsim.study.loads import WORKLOADS
 from coalsim.study.outcome import TimeByCause, document
@@ -39,6 +40,11 @@ from coalsim.workloads.base import Workload
 
 SIGNALS_TOLD = 5
 """Tasks that a signal ended, each named in a warning of its own; the others are counted."""
+
+SAME_RUNS = (
+    "all replications are the same: this load draws nothing at random, so the widths of the intervals say "
+    "nothing (loads that have workload.start differ with workload.start=spread)"
+)
 
 Watch = Callable[[System, int], None]
 """Told when a replication (from 0) is about to run, for progress reports."""
@@ -77,6 +83,8 @@ def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
     shootdown = collected(
         lambda: find_shootdown(spec.kernel.switches.shootdown, spec.asked("kernel.shootdown"))
     )
+    if isinstance(machine, Machine):
+        collected(lambda: check_kernel(machine, spec.kernel.switches))
     build = getattr(spec.workload, "build", None)
     assert build is not None, "every workload model can build its load"
     load = collected(build)
@@ -158,9 +166,20 @@ def run_study(plan: Plan, watch: Watch | None = None) -> ResultDocument:
     if len(runs) > 1:
         result["intervals"] = document_intervals(runs)
     result["config"] = plan.spec.resolved()
-    if warnings := plan.config.machine.warnings:
+    warnings = [*plan.config.machine.warnings]
+    if len(runs) > 1 and _all_the_same(runs):
+        warnings.append(SAME_RUNS)
+    if warnings:
         result["warnings"] = [*result.get("warnings", []), *warnings]
     return result
+
+
+def _all_the_same(runs: Sequence[ResultDocument]) -> bool:
+    """Replications differ in nothing but their seeds: their intervals have no width and say nothing."""
+    first, *others = (
+        {key: value for key, value in run.items() if key not in ("seed", "host_s", "events")} for run in runs
+    )
+    return all(other == first for other in others)
 
 
 def _run_once(plan: Plan, config: SystemConfig, number: int, watch: Watch | None) -> ResultDocument:
@@ -244,6 +263,8 @@ def _warnings(system: System, result: ResultDocument) -> Iterator[str]:
         yield f"{failed} allocations failed: no memory was left for them, or none in one piece so large"
     elif not result["throughput"]["ops"]:
         yield "no operation ended in the time that was measured: the run is too short for its load"
+    if "vm" in result and (text := misfit(system.config.shootdown, system.switches)):
+        yield text
     signals = result["vm"].get("signals", []) if "vm" in result else []
     for text in signals[:SIGNALS_TOLD]:
         yield f"a signal ended task {text}"

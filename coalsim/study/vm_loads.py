@@ -130,10 +130,14 @@ class MunmapSharedParameters(TeamParameters):
     """What is timed: munmap, or madvise(DONTNEED)."""
     barrier: Waiting = "sleep"
     """What the others do meanwhile: `sleep`, or `spin` in user mode."""
+    table: munmap_shared.Table = "shared"
+    """`shared`: other mappings keep the pages' tables; `own`: every munmap frees them."""
 
     def build(self) -> Workload:
         """The load."""
-        return MunmapShared(team=self.threads(), pages=self.pages, call=self.call, barrier=self.barrier)
+        return MunmapShared(
+            team=self.threads(), pages=self.pages, call=self.call, barrier=self.barrier, table=self.table
+        )
 
 
 class RadixvmLocalParameters(TeamParameters):

@@ -213,6 +213,47 @@ def test_a_bad_setting_is_refused_with_its_remedy(
         assert line.startswith(f"--set {setting}: ")
 
 
+@pytest.mark.parametrize(
+    ("setting", "mistake"),
+    [
+        ("kernel.shootdown=linx", "no such shootdown policy; did you mean linux? the names are serial, "),
+        ("kernel.shootdown=./none.py:Own", "none.py"),
+        ("kernel.ipi=kvm", "no such interrupt model; did you mean kvm_pv? the names are machine, "),
+        ("kernel.ipi=smoke", "no such interrupt model; the names are machine, x2apic_cluster, "),
+        ("kernel.mmap_lock=per-vma", "no such choice; did you mean per_vma? the choices are rwsem, "),
+        ("kernel.madvise_lock=area", "no such choice; the choices are mmap, vma"),
+        ("kernel.table_replication=all", "no such choice; the choices are none, eager, lazy, per_cpu"),
+        ("kernel.table_placement=node:2", "machine clx2 has no such node; use node:0 to node:1"),
+        ("kernel.geometry=x86-32", "its entries reach 4 GiB, and machine clx2 has "),
+        ("kernel.geometry=pae", "its entries reach 64 GiB, and machine clx2 has "),
+        ("kernel.lru_lock=maybe", "not a truth value; write true or false, 1 or 0"),
+        ("kernel.flush_ceiling=-1", "less than 0; use 0 (always all), or 33 as Linux does"),
+        ("machine.guest.preempted_share=2", "give a share from 0 to below 1, without a unit"),
+        ("workload.pages=0", "too small; give a number from 1 up"),
+        ("workload.barrier=doze", "no such choice; use one of 'sleep' or 'spin'"),
+    ],
+)
+def test_a_bad_setting_of_virtual_memory_is_refused_with_its_remedy(
+    setting: str, mistake: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where only kernel and machine together show it."""
+    command = ("run", "munmap_shared", "--machine", "clx2", "--set", setting, "--json")
+    (line,) = refused(capsys, *command)
+    assert mistake in line
+    assert line.startswith(f"--set {setting}: ")
+
+
+@pytest.mark.parametrize(("policy", "replication"), [("numapte", "lazy"), ("radixvm", "per_cpu")])
+def test_a_policy_without_the_tables_that_it_is_made_for_says_so(
+    policy: str, replication: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without them numaPTE is the concurrent policy under another name."""
+    command = ("run", "munmap_shared", f"--set=kernel.shootdown={policy}", "--set=run.duration=50us")
+    for tables, told in (("none", True), (replication, False)):
+        printed = accepted(capsys, *command, f"--set=kernel.table_replication={tables}")
+        assert (f"is made for kernel.table_replication={replication}" in printed) is told
+
+
 def test_all_bad_options_of_a_command_line_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     """Machine, lock and two settings, in one go where they are looked at together."""
     lines = refused(capsys, "run", "lock_loop", "--set", "a", "--set", "b")

@@ -280,6 +280,6 @@ class Mmu:
         return sorted((one.time - START, int(one.cpu), one.kind) for one in self.oracle.findings())
 
 
-def bench_of(mode: Mode, cpus: int, *, lookahead: Time = LOOKAHEAD) -> Bench:
-    """A bench whose lines take as long to move as an answer."""
+def bench_of(mode: Mode, cpus: int, *, lookahead: Time = LOOKAHEAD - ENQUEUE) -> Bench:
+    """A bench whose lines take as long to move as an answer; an interrupt leaves when it is enqueued."""
     return Bench(mode, cpus, lookahead=lookahead, handover=WAY_BACK)

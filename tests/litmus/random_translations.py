@@ -454,7 +454,7 @@ class TranslatingWorker(Worker):
                 dead += context.end_translation(page, moment, pending)
         if and_table:
             frames.append(table.unlink(Vpn(pages[0]), 1))
-            dead += context.end_table(pages[0] >> X86_32.leaf_bits, moment, pending)
+            dead += context.end_table(frames[-1], moment, pending)
         if not frames:
             return
         request = Flush(

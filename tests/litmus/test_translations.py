@@ -176,7 +176,7 @@ def test_two_processors_flush_each_other(mode: Mode, policy: type[LinuxShootdown
 
 def test_requests_to_one_processor_share_an_interrupt(mode: Mode) -> None:
     """coalesce: a handler is busy until 500; flushes of 200 and 300 join it: one interrupt, 650 and 750."""
-    bench = bench_of(mode, 3, lookahead=200)
+    bench = bench_of(mode, 3, lookahead=200 - ENQUEUE)
     mmu, ended = Mmu(bench, users=[0], flight=200), dict[int, Time]()
 
     def flusher(page: int) -> Program:
@@ -205,7 +205,7 @@ def test_requests_to_one_processor_share_an_interrupt(mode: Mode) -> None:
 
 def test_a_target_that_is_woken_before_its_handler_starts_may_not_run_ahead(mode: Mode) -> None:
     """coalesce ahead of time: a flush starts at 320, the target wakes at 310, a flush joins at 315: 520."""
-    bench = bench_of(mode, 3, lookahead=200)
+    bench = bench_of(mode, 3, lookahead=200 - ENQUEUE)
     mmu, seen = Mmu(bench, users=[0], flight=200), list[Time]()
 
     def target(cpu: Cpu) -> Op[None]:
@@ -285,7 +285,7 @@ def test_a_pointer_to_a_table_is_filled_at_that_instant_too(mode: Mode) -> None:
     def unmap(cpu: Cpu) -> Op[None]:
         dead = [one for page in range(PAGES) for one in mmu.unmap(cpu, page)]
         table = mmu.table.unlink(Vpn(0), 1)
-        dead += mmu.context.end_table(0, Moment(cpu.clock, cpu.id, "unmap"), "flush of the test")
+        dead += mmu.context.end_table(table, Moment(cpu.clock, cpu.id, "unmap"), "flush of the test")
         assert len(dead) == 2
         yield from mmu.flush(cpu, mmu.request(0, dead, freed_tables=True))
         mmu.oracle.given_out(table, Moment(cpu.clock, cpu.id, "alloc"))

@@ -27,7 +27,7 @@ def switches(name: str, **changes: str) -> Switches:
         ("lru_batch", (15, 14, 14, 15, 15, 31, 31, 0)),
         ("lru_lock", (False, True, True, True, True, True, True, False)),
         ("lru_drain", (False, True, True, True, True, False, False, False)),
-        ("flush_ceiling", (33, 0, 33, 33, 33, 33, 33, 1_000_000_000)),
+        ("flush_ceiling", (33, 0, 33, 33, 33, 33, 33, 33)),
         ("asid_slots", (6, 0, 0, 6, 6, 6, 6, 0)),
         ("cpumask_sticky", (False, False, False, False, False, True, True, False)),
         (

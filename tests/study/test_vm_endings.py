@@ -19,7 +19,7 @@ from coalsim.mm.virt.area import READ
 from coalsim.mm.virt.task import Task
 from coalsim.observe.document import ResultDocument
 from coalsim.study.overrides import parse_settings
-from coalsim.study.run import SIGNALS_TOLD, open_study, run_study
+from coalsim.study.run import SAME_RUNS, SIGNALS_TOLD, open_study, run_study
 from coalsim.units import PAGE_SIZE, CpuId
 from coalsim.workloads.base import VirtualHost
 
@@ -173,6 +173,29 @@ def test_operations_and_shootdowns_get_intervals() -> None:
     mean = sum(run["shootdown_ns"]["p99"] for run in result["runs"]) / 3
     assert result["intervals"]["shootdown_ns.p99"]["mean"] == pytest.approx(mean)
     assert result["shootdown_ns"]["p99"] == pytest.approx(mean)
+
+
+def _replicated(*settings: str) -> ResultDocument:
+    """Three runs of a load of will-it-scale."""
+    small = ("machine=ivb-laptop", "workload.cpus=2", "workload.mode=threads", "run.warmup=0")
+    asked = parse_settings((*small, "run.duration=60us", "run.replications=3", *settings))
+    return run_study(open_study("mmap1", asked))
+
+
+def test_replications_that_are_all_the_same_are_told() -> None:
+    """Their intervals have no width, which must not be taken for precision."""
+    result = _replicated()
+    assert result["intervals"]["latency_ns.mean"]["half_width"] == 0
+    assert [text for text in result["warnings"] if text == SAME_RUNS]
+
+
+def test_replications_differ_when_tasks_start_spread() -> None:
+    """The offsets come from the seed, so each run meets another order of the tasks."""
+    result = _replicated("workload.start=spread")
+    assert result["intervals"]["latency_ns.mean"]["half_width"]
+    assert "warnings" not in result
+    again = _replicated("workload.start=spread")
+    assert again["runs"][0]["latency_ns"] == result["runs"][0]["latency_ns"]
 
 
 def test_a_users_policy_is_called_by_what_it_is(tmp_path: Path) -> None:

@@ -54,6 +54,9 @@ class Context:
         "number",
         "oracle",
         "pending_line",
+        "protect_at",
+        "protected",
+        "protections",
         "tables",
         "translations",
     )
@@ -67,6 +70,9 @@ class Context:
         self.gathers = 0  # unmappings under way (tlb_flush_pending)
         self.translations: dict[int, Translation] = {}  # by page: living ones that some TLB may hold
         self.tables: dict[int, Translation] = {}  # living pointers to tables that walkers have cached
+        self.protected: dict[int, list[Translation]] = {}  # by page: those that only lost the right to write
+        self.protections = 0  # how many these are
+        self.protect_at = FORGET_AT  # so many are worth looking for those that nobody can use any more
         self.generation_line = CacheLine("tlb_gen")
         self.mask_line = CacheLine("mm_cpumask")
         self.pending_line = CacheLine("tlb_flush_pending")
@@ -86,6 +92,8 @@ class Context:
 
         An older translation that never had that right stays alive.
         """
+        if lost_frame and self.protected:
+            self._unmap_protected(vpn, moment, pending)
         translation = self.translations.pop(vpn, None)
         if translation is None:
             return []
@@ -103,17 +111,41 @@ class Context:
                 else:
                     self.translations.setdefault(vpn, translation)
             translation = translation.older
+        if dead and not lost_frame and self.oracle is not None:
+            self._note_protected(vpn, dead)
         return dead
 
-    def end_table(self, name: int, moment: Moment, pending: str) -> list[Translation]:
-        """A table is taken out of the tree: pointers to it that walkers hold are dead."""
-        translation = self.tables.pop(name, None)
+    def end_table(self, pfn: int, moment: Moment, pending: str) -> list[Translation]:
+        """The table in a frame is taken out of its tree: pointers to it that walkers hold are dead."""
+        translation = self.tables.pop(pfn, None)
         if translation is None:
             return []
         if self.oracle is not None:
             translation.cached += 1  # walkers do not count what they hold: a judge must remember it
             self.oracle.died(translation, moment, pending, lost_frame=True)
         return [translation]
+
+    def _note_protected(self, vpn: int, dead: list[Translation]) -> None:
+        """A TLB may go on reading through these, unflushed, when the page has lost its frame as well."""
+        self.protected.setdefault(vpn, []).extend(dead)
+        self.protections += len(dead)
+        if self.protections < self.protect_at:
+            return
+        assert self.oracle is not None, "its caller has asked"
+        unjudged, kept = self.oracle.is_in_use(), dict[int, list[Translation]]()
+        for page, old in self.protected.items():
+            if used := [one for one in old if one.cached or id(one) in unjudged]:
+                kept[page] = used
+        self.protected, self.protections = kept, sum(len(old) for old in kept.values())
+        self.protect_at = max(FORGET_AT, 2 * self.protections)
+
+    def _unmap_protected(self, vpn: int, moment: Moment, pending: str) -> None:
+        """The page loses its frame: what had lost the right to write may not be read through either."""
+        assert self.oracle is not None, "only an oracle's are noted"
+        dead = self.protected.pop(vpn, [])
+        self.protections -= len(dead)
+        for translation in dead:
+            self.oracle.died(translation, moment, pending, lost_frame=True)
 
 
 def _may_be_used(translation: Translation, unjudged: Mapping[int, None]) -> bool:
@@ -143,7 +175,7 @@ class Loaded:
         slots: ASIDs that it uses in turn; at least 1.
     """
 
-    __slots__ = ("context", "is_lazy", "lazy_line", "next_slot", "slot", "slots", "state_line")
+    __slots__ = ("context", "is_lazy", "lazy_line", "next_slot", "slot", "slots")
 
     def __init__(self, slots: int) -> None:
         self.slots = [Slot() for _ in range(max(1, slots))]
@@ -151,7 +183,6 @@ class Loaded:
         self.next_slot = 0
         self.context: Context | None = None  # None: the kernel's own, no user pages
         self.is_lazy = False
-        self.state_line = CacheLine("cpu_tlbstate")
         self.lazy_line = CacheLine("cpu_tlbstate_shared")
 
     @property

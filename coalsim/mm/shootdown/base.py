@@ -206,6 +206,7 @@ class Shootdown:
         self.system = system
         own, usual = type(self), ("handle", "catch_up", "invalidate_pages", "suffices")
         self._handles_as_usual = all(getattr(own, name) is getattr(Shootdown, name) for name in usual)
+        self._runs_as_usual = own.run_handler is Shootdown.run_handler
         self._sender = Sender(system.delivery, system.queues, system.costs.csd_fill)
 
     # -- to be written by a policy -------------------------------------------------------
@@ -248,6 +249,7 @@ class Shootdown:
         loaded, costs = self.system.loaded[target.id], self.system.costs
         context = request.context
         if loaded.context is not context:
+            context.mask.pop(target.id, None)  # it left without saying so; it catches up when it comes back
             return costs.flush_target
         if loaded.is_lazy:
             self.leave(target, loaded)
@@ -325,15 +327,23 @@ class Shootdown:
     def choose_targets(self, cpu: Cpu, request: Flush) -> list[Cpu]:
         """The other processors that may hold what died; synchronised; charges the reads."""
         system = self.system
-        cpu.charge(request.context.mask_line.read(cpu) - cpu.clock, MASK)
+        reads = request.context.mask_line.read(cpu) - cpu.clock
+        if self._skips_lazy(request):  # the flag of each, from whoever wrote it last
+            for number in request.context.mask:
+                if number != cpu.id:
+                    reads += system.loaded[number].lazy_line.read(cpu) - cpu.clock
+        cpu.charge(reads, MASK)
         cpu.charge(system.costs.mask_scan * -(-len(system.cpus) // 64), MASK)
         return self.candidates(cpu, request)
+
+    def _skips_lazy(self, request: Flush) -> bool:
+        """Processors that use no user page are left out, unless tables are freed."""
+        return self.system.switches.lazy_tlb_skips and not request.freed_tables
 
     def candidates(self, cpu: Cpu, request: Flush) -> list[Cpu]:
         """The same, by the state of this instant; charges nothing."""
         system, context, counts = self.system, request.context, self.system.counts
-        skips = system.switches.lazy_tlb_skips and not request.freed_tables
-        targets = []
+        skips, targets = self._skips_lazy(request), []
         for number in sorted(context.mask):
             if number == cpu.id:
                 continue
@@ -359,10 +369,10 @@ class Shootdown:
 
         The queues are looked at when the loop over them begins; what the loop costs (per target
         its instructions and two line transfers: the request and the head of the queue) is
-        charged after it, and the interrupts leave then.
+        charged after it, and the interrupts leave then.  Interrupts are off only while these
+        leave, where sending takes several writes.
         """
         system, sender, queues = self.system, self._sender, self.system.queues
-        yield from cpu.irq_off()
         yield from cpu.sync()
         way_back, now = cpu.transfer, cpu.clock
         shot: Shot[Cpu] = Shot(
@@ -384,12 +394,18 @@ class Shootdown:
         system.counts.targets += len(targets)
         system.counts.interrupts += len(called)
         system.counts.joined += len(targets) - len(called)
+        for target in called:
+            queues[target.id].claim(shot)
         cpu.charge(enqueue, ENQUEUE)
         if called:
-            handler = None if early else self.handler(request)
-            self.interrupt(cpu, now + enqueue, sending.parties, shot, handler)
+            handler = self.handler(request) if self._runs_as_usual and not early else None
+            yield from cpu.sync()
+            if sending.irq_off:
+                yield from cpu.irq_off()
+            self.interrupt(cpu, cpu.clock, sending.parties, shot, handler)
             cpu.charge(sending.busy, SEND)
-        yield from cpu.irq_on()
+            if sending.irq_off:
+                yield from cpu.irq_on()
         return shot
 
     def interrupt(

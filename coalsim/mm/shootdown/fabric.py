@@ -18,6 +18,7 @@ from coalsim.engine.clock import Op
 from coalsim.mm.shootdown.base import FLIGHT, Flush, ShootdownSystem
 from coalsim.units import Time
 
+QUEUED = "shootdown:fabric queue"
 ISSUE = "shootdown:issue"
 COMPLETE = "shootdown:sync"
 
@@ -47,6 +48,7 @@ class Fabric:
         landed = starts + busy + system.times.broadcast_flight
         broadcast(cpu, holders, landed, lambda target: land(system, target, request, ranged=ranged))
         system.counts.broadcasts += issues
+        yield from cpu.wait_until(starts, QUEUED)
         cpu.charge(busy, ISSUE)
         yield from cpu.sync()
         yield from cpu.wait_until(landed, FLIGHT)

@@ -133,6 +133,8 @@ class RadixVmShootdown(FilteredShootdown):
         system.counts.targets += len(targets)
         system.counts.interrupts += len(called)
         system.counts.joined += len(targets) - len(called)
+        for _, target in called:
+            system.queues[target.id].claim(shot)
         if called:
             self.interrupt(cpu, 0, parties_of(called, system.queues, way_back), shot)
         cpu.charge(queueing, ENQUEUE)

@@ -102,6 +102,12 @@ def _check_foreign(name: str, policy: type[Shootdown], asked: Asked) -> None:
         )
     if policy.flush is Shootdown.flush:
         raise asked.refuse(name, "it does not say how to flush", "write def flush in the class")
+    if policy.defers is not Shootdown.defers and not policy.is_lazy:
+        raise asked.refuse(
+            name,
+            "it puts flushes off, but does not say so: nothing would wait for them, or bring them to an end",
+            "write is_lazy = True in the class",
+        )
     for method in OPERATIONS:
         own = getattr(policy, method)
         if own is not getattr(Shootdown, method) and not isgeneratorfunction(own):

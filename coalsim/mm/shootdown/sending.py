@@ -22,6 +22,7 @@ class Sending(NamedTuple):
     targets: Sequence[Cpu]
     enqueue: Time  # writing the request and the head of each queue
     busy: Time  # the sender, with the interrupts themselves
+    irq_off: bool  # meanwhile
     parties: list[Party]
 
 
@@ -68,7 +69,7 @@ class Sender:
             return kept
         sends = self._delivery.send_times(cpu, targets)
         parties = parties_of(sends.arrivals, self._queues, cpu.transfer)
-        made = Sending(list(targets), self.enqueue(cpu, targets), sends.busy, parties)
+        made = Sending(list(targets), self.enqueue(cpu, targets), sends.busy, sends.irq_off, parties)
         if len(self._kept) >= KEPT:
             del self._kept[next(iter(self._kept))]
         self._kept[cpu.id] = made

@@ -250,6 +250,7 @@ class Fault:
         if is_first:
             kernel.counts.anonymous += 1
         else:
+            kernel.counts.lost_races += 1
             yield from frames.release(cpu, [pfn], FAULT, on_lru=False)
         return ""
 
@@ -262,6 +263,8 @@ class Fault:
         yield from cpu.sync()
         if self._store_if_empty(kernel.frames.zero_frame, 0, writable=False):
             kernel.counts.zero_page += 1
+        else:
+            kernel.counts.lost_races += 1
         yield from lock.release(cpu)
         return ""
 
@@ -309,6 +312,8 @@ class Fault:
             space.tables.adopt(place, vpn, _no_frame)
             kernel.counts.fills += 1
             cpu.charge(kernel.costs.radix_fill + kernel.costs.pte_set, "fill fault")
+        else:
+            kernel.counts.lost_races += 1
         yield from lock.release(cpu)
 
     def _break_cow(self, seen: int) -> Op[str]:
@@ -322,6 +327,8 @@ class Fault:
         pfn = yield from frames.take(cpu, COW)
         if pfn < 0:
             return self._out_of_memory()
+        if kernel.costs.memcg_charge:
+            cpu.charge(kernel.costs.memcg_charge, CHARGE)
         if old == frames.zero_frame:
             yield from frames.zero(cpu, pfn)
         else:
@@ -330,6 +337,7 @@ class Fault:
         yield from lock.acquire(cpu, COW)
         yield from cpu.sync()
         if space.tables.lookup(vpn) & ~0x60 != seen & ~0x60:  # but for A and D
+            kernel.counts.lost_races += 1
             yield from lock.release(cpu)
             yield from frames.release(cpu, [pfn], COW, on_lru=False)
             return ""
@@ -364,6 +372,8 @@ class Fault:
             space.tables.exchange(vpn, (entry | WRITABLE | DIRTY) & ~COW_BIT)
             cpu.charge(kernel.costs.pte_set, FAULT)
             kernel.counts.cow_reuses += 1
+        else:
+            kernel.counts.lost_races += 1
         yield from lock.release(cpu)
 
 

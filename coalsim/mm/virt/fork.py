@@ -56,10 +56,9 @@ def fork(parent: AddressSpace, cpu: Cpu) -> Op[AddressSpace | None]:
             is_whole = yield from _copy_table(parent, child, cpu, *part, area.shared, request)
             at = part[1]
             yield from cpu.sync()
-    if request.vpns:
-        yield from kernel.policy.flush(cpu, request)
-        yield from cpu.sync()
-        request.promise(Moment(cpu.clock, cpu.id, FORK))
+    yield from kernel.policy.flush(cpu, request)  # whether or not an entry has lost a right
+    yield from cpu.sync()
+    request.promise(Moment(cpu.clock, cpu.id, FORK))
     yield from parent.unlock_write(cpu)
     if not is_whole:
         kernel.counts.out_of_memory += 1

@@ -41,6 +41,7 @@ class VmCounts:
         "cow_reuses",
         "fills",
         "spurious",
+        "lost_races",
         "stack_growths",
         "bad_area",
         "bad_rights",
@@ -62,6 +63,7 @@ class VmCounts:
     cow_reuses: int
     fills: int  # a place got a copy of an entry that another one has
     spurious: int
+    lost_races: int  # faults that found their entry changed when they had its table's lock
     stack_growths: int
     bad_area: int
     bad_rights: int

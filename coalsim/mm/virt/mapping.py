@@ -41,9 +41,10 @@ def map_area(space: AddressSpace, cpu: Cpu, area: Area, *, fixed: bool) -> Op[Vp
         yield from space.unlock_write(cpu)
         return NO_ROOM
     area.first, area.last = first, Vpn(first + pages)
-    neighbours_before = space.areas.overlapping(first - 1, area.last + 1)
-    if neighbours_before and kernel.switches.merge_areas:
-        yield from space.write_areas(cpu, first - 1, area.last + 1)
+    if kernel.switches.merge_areas:  # only what the new area becomes a part of is written
+        for near in space.areas.overlapping(first - 1, area.last + 1):
+            if near.joins(area, area.rights):
+                yield from space.write_areas(cpu, near.first, near.last)
     inserted = space.areas.insert(area)
     cpu.charge(costs.area_merge if inserted.merges else costs.area_new, AREAS)
     if costs.accounting:

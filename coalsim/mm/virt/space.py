@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coalsim.cpus.cpu import Cpu
-from coalsim.cpus.translation import Moment, Translation
-from coalsim.cpus.walker import ASID_SHIFT
 from coalsim.engine.clock import Op
 from coalsim.errors import KernelPanic
 from coalsim.locks.base import SpinLock
@@ -281,12 +279,6 @@ class AddressSpace(Loadable):
             area.lock = AreaLock()
         assert isinstance(area.lock, AreaLock)
         return area.lock
-
-    def end_table(self, vpn: Vpn, above: int, moment: Moment, pending: str) -> list[Translation]:
-        """A table, so many levels above the leaves, is taken out: pointers to it in walkers are dead."""
-        geometry = self.kernel.geometry
-        shift = geometry.leaf_bits + sum(geometry.bits[len(geometry.bits) - 1 - above : -1])
-        return self.context.end_table(above << ASID_SHIFT | vpn >> shift, moment, pending)
 
     # -- looking --------------------------------------------------------------------------
 

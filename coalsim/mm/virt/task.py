@@ -201,7 +201,7 @@ class Task:
             yield from self._die(BAD_POINTER, address)
         yield from self._make_usable(address, write, site, self._die)
         if self.cpu.queue.slice_over(self.cpu.ticks):
-            yield from self.cpu.preempt_point()
+            yield from self._give_way()
 
     def _make_usable(
         self, address: int, write: bool, site: str, refused: Callable[[str, int], Op[None]]
@@ -240,7 +240,7 @@ class Task:
             if verdict:
                 yield from refused(verdict, address)
             if cpu.clock >= cpu.limit or cpu.queue.slice_over(cpu.ticks):
-                yield from cpu.preempt_point()
+                yield from self._give_way()
 
     def touch_pages(
         self, pages: Sequence[int], *, write: bool = False, repeat: int = 1, site: str = USER
@@ -275,7 +275,7 @@ class Task:
                     yield from self._make_usable(pages[done] << PAGE_SHIFT, write, site, self._die)
                     done += 1
                 if cpu.queue.slice_over(cpu.ticks):
-                    yield from cpu.preempt_point()
+                    yield from self._give_way()
 
     def sequential(
         self, address: int, length: int, *, stride: int = PAGE_SIZE, write: bool = False, site: str = USER
@@ -402,7 +402,14 @@ class Task:
     def compute(self, time: Time, cause: str = USER) -> Op[None]:
         """User work that touches no memory."""
         self.cpu.charge(time, cause)
-        yield from self.cpu.preempt_point()
+        yield from self._give_way()
+
+    def _give_way(self) -> Op[None]:
+        """In user code: deferred work is done after a tick, and somebody else may be next."""
+        cpu, policy = self.cpu, self._kernel.policy
+        if policy.is_lazy and cpu.queue.slice_over(cpu.ticks):
+            yield from policy.left_user(cpu)
+        yield from cpu.preempt_point()
 
     def fork(self, name: str, body: Body, cpu_id: int | None = None) -> Op[Process | None]:
         """A child process, a copy of this one, that runs `body`; None: no memory."""

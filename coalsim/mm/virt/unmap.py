@@ -6,7 +6,8 @@
 What dies is collected and flushed together: one shootdown for the whole call, or one for
 each `gather_pages` pages.  The range that is flushed is the span of what was cleared.
 If another thread of the process unmaps at the same time, newer kernels flush everything
-and tables too, since the two cannot tell whose entries a processor still holds.
+and tables too, since the two cannot tell whose entries a processor still holds; so does
+one that found nothing left to clear, since the other may not have flushed yet.
 Reuse: a frame is released after the policy's promise and not before; tables likewise.  A
 frame that other spaces map too counts as mapped here until then: the last of them must
 not free it while a TLB of this one still leads there.
@@ -171,11 +172,10 @@ class Unmapping:
         pending = f"flush with freed tables for {self._reason}"
         for table in space.tables.freeable(floor, ceiling):
             above = kernel.geometry.leaf_level - table.level
-            if above == 0:
-                gathered.sharers |= max(0, space.tables.sharers(table.first_vpn))
+            gathered.sharers |= 1 << table.place  # its walkers may have a pointer to the table, leaf or not
             pfn = space.tables.release(table.place, table.first_vpn, table.level)
             gathered.tables.append(pfn)
-            gathered.dead += space.end_table(table.first_vpn, above, moment, pending)
+            gathered.dead += space.context.end_table(pfn, moment, pending)
             gathered.first = min(gathered.first, table.first_vpn)
             gathered.last = max(gathered.last, table.first_vpn + kernel.geometry.span(table.level - 1))
             if above == 0:
@@ -190,14 +190,14 @@ class Unmapping:
         """Flush what was gathered, then release it."""
         gathered, kernel, cpu, context = self._gathered, self._kernel, self._cpu, self._space.context
         self._gathered = Gathered()
-        if not gathered:
+        nested = is_last and context.gathers > 1 and kernel.switches.nested_gather_full
+        if not gathered and not nested:
             if is_last and self._when_flushed is not None:
                 self._when_flushed()
             return
-        nested = is_last and context.gathers > 1 and kernel.switches.nested_gather_full
         request = Flush(
             context=context,
-            first=Vpn(gathered.first),
+            first=Vpn(min(gathered.first, gathered.last)),
             last=Vpn(gathered.last),
             reason=self._reason,
             freed_tables=bool(gathered.tables) or nested,

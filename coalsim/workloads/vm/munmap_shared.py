@@ -9,6 +9,11 @@ idle CPUs may be skipped; or spinning, so that none can be.
 
 Unlike the original, the task that unmaps also touches; there it shares its CPU with the
 first of those that do.
+
+What is unmapped is seldom alone in its leaf table: libraries, stacks and other mappings lie
+beside it, so no table is freed and a policy may put the flush off.  The task that unmaps
+therefore keeps a page of its own in each leaf table that the area lies in but does not fill;
+`table="own"` leaves that out, so that every munmap frees a table.
 Source: Kumar and others, "LATR: Lazy translation coherence", ASPLOS 2018; its
 microbenchmark mmap_micro.
 """
@@ -18,12 +23,16 @@ from typing import Literal
 
 from coalsim.engine.clock import Op
 from coalsim.mm.virt.task import Task
-from coalsim.units import PAGE_SIZE
+from coalsim.units import MIB, PAGE_SIZE
 from coalsim.workloads.base import CpuMeter, VirtualHost
 from coalsim.workloads.vm.gates import Barrier, Waiting
 from coalsim.workloads.vm.team import TeamLoad, check_memory
 
 Call = Literal["munmap", "madvise"]
+Table = Literal["shared", "own"]
+
+LEAF_SPAN = 2 * MIB
+"""What a leaf table of 512 entries maps; one of x86-32 maps two of these."""
 
 
 @dataclass
@@ -32,6 +41,7 @@ class _Shared:
 
     gate: Barrier
     area: int = field(default=-1)
+    kept: dict[int, None] = field(default_factory=dict)  # leaf tables that have a page of the leader's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +52,13 @@ class MunmapShared(TeamLoad):
         pages: that all touch.
         call: what is timed.
         barrier: how tasks wait in it.
+        table: whether something else stays mapped in the pages' leaf tables; madvise frees none.
     """
 
     pages: int = 1
     call: Call = "munmap"
     barrier: Waiting = "sleep"
+    table: Table = "shared"
 
     def start(self, host: VirtualHost) -> None:
         """One thread per CPU."""
@@ -64,6 +76,8 @@ class MunmapShared(TeamLoad):
         for _ in self.team.turns():
             if shared.area < 0:
                 shared.area = yield from task.mmap(length)
+                if self.call == "munmap" and self.table == "shared":
+                    yield from self._keep_tables(task, shared)
             yield from self._touch(task, shared)
             yield from cpu.look()
             began = cpu.clock
@@ -74,6 +88,18 @@ class MunmapShared(TeamLoad):
                 yield from task.madvise_dontneed(shared.area, length)
             yield from cpu.look()
             meter.done(cpu.clock - began)
+
+    def _keep_tables(self, task: Task, shared: _Shared) -> Op[None]:
+        """Map and touch a page beside the area in each of its leaf tables that has none yet."""
+        area, end = shared.area, shared.area + self.pages * PAGE_SIZE
+        for number in range(area // LEAF_SPAN, (end - 1) // LEAF_SPAN + 1):
+            low, high = number * LEAF_SPAN, (number + 1) * LEAF_SPAN
+            fills_it = area <= low and high <= end
+            if number not in shared.kept and not fills_it:
+                shared.kept[number] = None
+                beside = low if low < area else high - PAGE_SIZE
+                yield from task.mmap(PAGE_SIZE, address=beside, name="neighbour")
+                yield from task.touch(beside)
 
     def _follow(self, task: Task, shared: _Shared) -> Op[None]:
         for _ in self.team.turns():

@@ -14,12 +14,16 @@ from coalsim.engine.clock import Op
 from coalsim.errors import ConfigError, Problem
 from coalsim.mm.virt.task import Task
 from coalsim.topology.machine import Machine
-from coalsim.units import PAGE_SIZE, CpuId, format_size
+from coalsim.units import PAGE_SIZE, US, CpuId, Time, format_size
 from coalsim.workloads.base import CpuMeter, VirtualHost
 from coalsim.workloads.synthetic.places import Spread, choose_cpus
 
 Mode = Literal["threads", "processes"]
+Start = Literal["together", "spread"]
 Loop = Callable[[Task, CpuMeter], Op[None]]
+
+START_WIDTH = 10 * US
+"""Tasks that start spread begin within this time: longer than a call, far shorter than a warm-up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +35,15 @@ class Team:
         mode: `threads` of one process, or `processes` of one task.
         spread: which CPUs.
         rounds: of each task's loop; 0 = for ever.
+        starts: `together`, all at one instant; or `spread`, each after a time of its own, drawn
+            evenly from 0 to `START_WIDTH`: what makes replications of a load that draws nothing differ.
     """
 
     cpus: int
     mode: Mode = "processes"
     spread: Spread = "compact"
     rounds: int = 0
+    starts: Start = "together"
 
     @property
     def endless(self) -> bool:
@@ -57,11 +64,19 @@ class Team:
         for cpu_id in self.chosen(host.machine):
             home = process or host.vm.new_process(name)
             meter = host.meter.cpu(cpu_id, phase)
+            uniform = host.streams.stream("start", cpu_id).random
+            delay = int(uniform() * START_WIDTH) if self.starts == "spread" else 0
 
-            def body(task: Task, meter: CpuMeter = meter) -> Op[None]:
-                return loop(task, meter)
+            def body(task: Task, meter: CpuMeter = meter, delay: Time = delay) -> Op[None]:
+                return _later(task, delay, loop(task, meter)) if delay else loop(task, meter)
 
             host.vm.run_task(home, cpu_id, name, body)
+
+
+def _later(task: Task, delay: Time, program: Op[None]) -> Op[None]:
+    """A program that begins after some work of the task's own."""
+    yield from task.compute(delay)
+    yield from program
 
 
 def check_memory(machine: Machine, pages: int, key: str, value: int) -> None:

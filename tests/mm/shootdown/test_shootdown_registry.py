@@ -57,6 +57,7 @@ def test_a_users_policy_is_loaded_from_its_file(tmp_path: Path) -> None:
         ),
         (GOOD.replace("yield from super()", "return super()"), "flush cannot wait: it is no generator"),
         (GOOD + "    def left_user(self, cpu): pass\n", "left_user cannot wait: it is no generator"),
+        (GOOD + "    def defers(self, request): return True\n", "puts flushes off, but does not say so"),
         ("class Mine(", "does not load: SyntaxError"),
     ],
 )

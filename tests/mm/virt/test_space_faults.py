@@ -160,6 +160,67 @@ def test_a_fault_that_lost_the_race_is_spurious_or_gives_its_frame_back(bench: V
     assert bench.counts.faults == 3
 
 
+def test_every_fault_is_counted_under_what_came_of_it() -> None:
+    """Threads that fault the same pages in: one maps each, the others lose or find it mapped."""
+    bench, flag, base = VmBench("linux-6.18", machine="pack:1 numa:1 core:4 pu:1"), SpinFlag(), list[int]()
+
+    def first(task: Task) -> Op[None]:
+        base.append((yield from task.mmap(64 * PAGE_SIZE)))
+        yield from task.compute(50 * US)
+        yield from flag.set(task.cpu)
+        yield from task.sequential(base[0], 64 * PAGE_SIZE, write=True)
+
+    def other(task: Task) -> Op[None]:
+        yield from task.spin(flag)
+        yield from task.sequential(base[0], 64 * PAGE_SIZE, write=True)
+
+    counts = bench.run(first, other, other, other).counts
+    assert counts.lost_races > 0
+    assert counts.anonymous == 64
+    assert counts.faults == counts.anonymous + counts.spurious + counts.lost_races
+
+
+def test_a_copy_on_write_charges_the_cgroup() -> None:
+    """As for a new page: the frame is the process's."""
+    bench = VmBench("linux-6.18", {"hz": "0"})
+
+    def parent(task: Task) -> Op[None]:
+        base = yield from task.mmap(4 * PAGE_SIZE, populate=True)
+
+        def child(other: Task) -> Op[None]:
+            yield from at(other, 5 * MS)
+
+        yield from task.fork("child", child, 1)
+        bench.kernel.operations.reset()
+        yield from task.sequential(base, 4 * PAGE_SIZE, write=True)
+
+    bench.run(parent)
+    assert bench.counts.cow_copies == 4
+    charged = bench.kernel.operations.kind("fault").by_cause["memcg"]
+    assert charged == 4 * bench.kernel.costs.memcg_charge > 0
+
+
+@pytest.mark.parametrize(("name", "waits"), [("other", False), ("busy", True)])
+def test_a_new_area_disturbs_faults_only_in_areas_that_it_joins(name: str, waits: bool) -> None:
+    """Linux writes a neighbour only to merge with it; else its faults go on under its own lock."""
+    bench, flag = VmBench("linux-6.18", {"hz": "0"}), SpinFlag()
+    base, pages = 0x4000_0000, 100
+
+    def faults(task: Task) -> Op[None]:
+        yield from task.mmap(pages * PAGE_SIZE, address=base, name="busy")
+        yield from task.touch(base)
+        yield from flag.set(task.cpu)
+        yield from task.sequential(base, pages * PAGE_SIZE, write=True)
+
+    def maps_beside(task: Task) -> Op[None]:
+        yield from task.spin(flag)
+        for page in range(30):
+            address = base + (pages + page) * PAGE_SIZE
+            yield from task.mmap(PAGE_SIZE, address=address, name=name)
+
+    assert (bench.run(faults, maps_beside).counts.vma_fallbacks > 0) is waits
+
+
 def test_a_fault_that_finds_the_page_mapped_is_spurious() -> None:
     """present and allowed: the other thread was faster by as much as from the walk to the lock."""
     spurious = 0

@@ -193,6 +193,25 @@ def test_the_heap_and_the_areas_of_a_child_are_its_own(bench: VmBench) -> None:
     bench.run(parent)
 
 
+def test_each_fork_flushes_once(bench: VmBench) -> None:
+    """dup_mmap ends in flush_tlb_mm, whether or not the fork before left anything to protect."""
+    found = []
+
+    def parent(task: Task) -> Op[None]:
+        yield from task.mmap(3 * PAGE_SIZE, populate=True)
+
+        def child(other: Task) -> Op[None]:
+            yield from at(other, 6 * MS)
+
+        for _ in range(3):
+            before = bench.flushes.flushes
+            yield from task.fork("child", child, 1)
+            found.append(bench.flushes.flushes - before)
+
+    bench.run(parent)
+    assert found == [1, 1, 1]
+
+
 def test_a_store_of_another_thread_during_a_fork_is_in_both_or_in_the_parent(bench: VmBench) -> None:
     """Threads of the parent go on; what they wrote before the fork is the child's, too."""
     flag, base, seen = SpinFlag(), list[int](), dict[str, bytes]()

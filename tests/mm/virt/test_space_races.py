@@ -323,3 +323,23 @@ def test_faults_go_on_while_a_flush_is_waited_for() -> None:
         bench.run(first, second)
     assert times["on"] < 5 * US
     assert times["off"] > 50 * US
+
+
+# -- gathers that overlap ------------------------------------------------------------------------
+
+
+def test_who_found_nothing_left_flushes_while_another_gather_is_open() -> None:
+    """Both discard one page: the one who comes too late may return only when nobody can have the page."""
+
+    def discard(task: Task, base: int) -> Op[None]:
+        yield from task.madvise_dontneed(base, PAGE_SIZE)
+
+    flushes = {}
+    for nested in ("off", "on"):
+        kernel = ("linux-6.18", {"hz": "0", "nested_gather_full": nested})
+        benches = race(kernel, range(-300, 301, 100), discard, discard)
+        assert all(bench.counts.pages_zapped == 2 for bench in benches)
+        flushes[nested] = [bench.flushes.flushes for bench in benches]
+    assert all(some == flushes["off"][0] for some in flushes["off"])
+    assert sum(flushes["on"]) > sum(flushes["off"])
+    assert max(flushes["on"]) == flushes["off"][0] + 1
