@@ -8,7 +8,8 @@ transfer keeps the line from the next; machines for which nobody measured it
 separately have it equal to the latency.
 
 Every use needs `sync` before it: even a hit in one's own copy, because another
-processor takes the line in far less time than the engine's lookahead.
+processor takes the line in far less time than the engine's lookahead.  The exception are
+lines that nobody else can reach at the time: where such a line `is_near`, a look is enough.
 A line that nobody has used is assumed to be in the cache of its first user.
 Source of the queue: Clements, thesis, MIT 2014 (measured same-line curves).
 """
@@ -56,6 +57,10 @@ class CacheLine:
         if self._readers:
             self._readers.clear()
         return done
+
+    def is_near(self, cpu: Cpu) -> bool:
+        """The processor has the only copy: a write takes `transfer` of its own and changes nothing here."""
+        return self.owner == cpu.id and not self._readers and self._arrives <= cpu.clock
 
     def read(self, cpu: Cpu) -> Time:
         """Read the line; returns the time at which the value is there."""

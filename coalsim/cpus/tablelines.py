@@ -11,7 +11,8 @@ and prices a read as the nearest of: own copy, dirty copy of another processor (
 transfer), the socket's last level, DRAM of the table's node.  How many table lines a
 cache keeps is an assumed share of it: data and code want the rest.
 
-Shared state: `sync` before every use; it costs time only through what it returns.
+Shared state: `sync` before every use; it costs time only through what it returns.  Only for
+tables that nobody else can reach at the time, and a line that `is_near`, a look is enough.
 """
 
 from collections.abc import Callable, Sequence
@@ -94,6 +95,18 @@ class TableLines:
             shared.pop(line, None)
         self._keep_own(own, line, version + 1)
         return cost
+
+    def is_near(self, cpu: Cpu, line: int) -> bool:
+        """The processor wrote the line last and still has it: its uses change nothing that others see."""
+        return self._dirty.get(line) is cpu and self._own[cpu.id].get(line) == self._version[line]
+
+    def read_near(self, cpu: Cpu, line: int) -> Time:
+        """The same as `read` where the line `is_near`, else -1 and nothing has changed."""
+        own = self._own[cpu.id]
+        if self._dirty.get(line) is not cpu or own.get(line) != self._version[line]:
+            return -1
+        own[line] = own.pop(line)  # youngest again
+        return self._costs.own_hit
 
     def _keep_own(self, own: dict[int, int], line: int, version: int) -> None:
         own.pop(line, None)

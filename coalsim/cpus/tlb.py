@@ -63,8 +63,13 @@ class Tlb:
             self.hits_l1 += 1
             self.level = 1
             return entry
+        return self.lookup_behind_l1(vpn, asid)
+
+    def lookup_behind_l1(self, vpn: int, asid: int) -> Entry | None:
+        """The same for a page that L1 does not have under this ASID."""
         if EVERYONE in self._l1_tags or EVERYONE in self._l2_tags:
             return self._lookup_further(vpn, asid)
+        key = vpn << TAG_BITS | asid
         ways = self._l2_sets[vpn % self._l2_count]
         entry = ways.pop(key, None)
         if entry is None:

@@ -53,7 +53,7 @@ class Translation:
     )
 
     def __init__(
-        self, space: int, vpn: Vpn, pfn: Pfn, *, writable: bool, user: bool = True, is_global: bool = False
+        self, space: int, vpn: Vpn, pfn: Pfn, writable: bool, user: bool = True, is_global: bool = False
     ) -> None:
         self.space = space
         self.vpn = vpn

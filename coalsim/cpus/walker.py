@@ -139,6 +139,7 @@ class TranslationUnit:
         "_caches",
         "_costs",
         "_cpu",
+        "_entry_bytes",
         "_l1_count",
         "_l1_sets",
         "_leaf_bits",
@@ -172,6 +173,7 @@ class TranslationUnit:
     ) -> None:
         self._cpu = cpu
         self._costs = costs
+        self._entry_bytes = costs.entry_bytes
         self._leaf_bits = costs.leaf_bits
         self._leaf_mask = (1 << costs.leaf_bits) - 1
         self._lines = lines
@@ -228,7 +230,7 @@ class TranslationUnit:
             self.tlb.hits_l1 += 1
             cost = self.l1_hit
         else:
-            entry = self.tlb.lookup(vpn, self.asid)
+            entry = self.tlb.lookup_behind_l1(vpn, self.asid)
             if entry is None:
                 self.missed = key
                 return False
@@ -271,21 +273,19 @@ class TranslationUnit:
 
     def walk(self, vpn: Vpn, write: bool, user: bool, site: str) -> bool:
         """Walk the tables of the loaded space and fill the TLB; synchronised.  False: a fault."""
-        cpu, costs, unchecked = self._cpu, self._costs, self.unchecked
-        clock = cpu.clock
-        assert clock == cpu.env._now, "page tables are shared state: sync before"
+        cpu, unchecked = self._cpu, self.unchecked
+        assert cpu.clock == cpu.env._now, "page tables are shared state: sync before"
         self.settle()
         self.walks += 1
-        self.walk_cost = costs.walk_fixed
+        self.walk_cost = self._costs.walk_fixed
         if unchecked is not None and len(unchecked) > JUDGE_AT:
             self.judge()
         key = self.asid << ASID_SHIFT | vpn >> self._leaf_bits
         cached = self._pointers.pop(key, None)
         if cached is not None:  # the paging-structure cache knows the leaf table: the walk begins there
             self._pointers[key] = cached  # the youngest again
-            table, pointer = cached
-            if unchecked is not None:
-                unchecked.append((clock, pointer, False, self._walk_sites.get(site) or self._walk_site(site)))
+            table = cached.table
+            self._note_pointer(cached, site)
         else:
             found = self._leaf_table(vpn, site)
             if found is None:
@@ -295,15 +295,51 @@ class TranslationUnit:
             self._pointers.pop(key, None)
             return False
         index = vpn & self._leaf_mask
-        line = table.pfn << LINE_SHIFT | index * costs.entry_bytes >> LINE_SHIFT
+        line = table.pfn << LINE_SHIFT | index * self._entry_bytes >> LINE_SHIFT
         self.walk_cost += self._lines.read(cpu, line)
+        return self._use_entry(table, index, line, vpn, write, user, site)
+
+    def walk_ahead(self, vpn: Vpn, write: bool, user: bool, site: str) -> bool | None:
+        """The same after a look, where nobody else can use the tables.
+
+        None: it would read more than a line that this processor wrote last and still has, so
+        others would notice: synchronise and `walk`.
+        """
+        cpu = self._cpu
+        key = self.asid << ASID_SHIFT | vpn >> self._leaf_bits
+        cached = self._pointers.get(key)
+        if cached is None or not cached.table.linked:
+            return None
+        table, index = cached.table, vpn & self._leaf_mask
+        line = table.pfn << LINE_SHIFT | index * self._entry_bytes >> LINE_SHIFT
+        reading = self._lines.read_near(cpu, line)
+        if reading < 0:
+            return None
+        self.settle()
+        self.walks += 1
+        self.walk_cost = self._costs.walk_fixed + reading
+        del self._pointers[key]
+        self._pointers[key] = cached  # the youngest again
+        self._note_pointer(cached, site)
+        return self._use_entry(table, index, line, vpn, write, user, site)
+
+    def _note_pointer(self, cached: Cached, site: str) -> None:
+        """A walk uses a pointer of the paging-structure cache: that is judged, too."""
+        if self.unchecked is not None:
+            name = self._walk_sites.get(site) or self._walk_site(site)
+            self.unchecked.append((self._cpu.clock, cached.translation, False, name))
+
+    def _use_entry(
+        self, table: TableWords, index: int, line: int, vpn: Vpn, write: bool, user: bool, site: str
+    ) -> bool:
+        """The walk has come to the page's entry: set its A and D and fill the TLB.  False: a fault."""
         word = table.slots[index]
         if not word & PRESENT or (write and not word & WRITABLE) or (user and not word & USER):
             return False
         marks = ACCESSED | DIRTY if write else ACCESSED
         if word & marks != marks:
             table.exchange(index, word | marks)
-            self.walk_cost += costs.set_accessed + self._lines.write(cpu, line)
+            self.walk_cost += self._costs.set_accessed + self._lines.write(self._cpu, line)
         self._fill(vpn, word, write, site)
         return True
 
@@ -337,13 +373,12 @@ class TranslationUnit:
             space.number,
             vpn,
             Pfn((word & FRAME_MASK) >> 12),
-            writable=word & WRITABLE != 0,
-            user=word & USER != 0,
-            is_global=word & GLOBAL != 0,
+            word & WRITABLE != 0,
+            word & USER != 0,
+            word & GLOBAL != 0,
         )
-        translation.older = space.translations.get(
-            vpn
-        )  # it gained rights: entries of the old one still serve
+        older = space.translations.get(vpn)  # it gained rights: entries of the old one still serve
+        translation.older = older
         space.translations[vpn] = translation
         return translation
 

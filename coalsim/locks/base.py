@@ -144,7 +144,7 @@ class Lock:
         self.wait_cause = f"lock:{lock_class.name}:wait"
         self.pass_cause = f"lock:{lock_class.name}:hand-over"
         self.hold_cause = f"lock:{lock_class.name}:hold"
-        self._overhead = setup.taking + setup.releasing
+        self.overhead = setup.taking + setup.releasing
         self._records: dict[str, Held] = {}  # by site: what a processor keeps of this lock while it holds it
 
     @classmethod
@@ -285,6 +285,18 @@ class SpinLock(Lock):
 
     # -- to be written by a policy ------------------------------------------------
 
+    def is_near(self, cpu: Cpu) -> bool:
+        """Taking it would be a hit in the processor's cache, if nobody else came first.
+
+        Then whoever knows that nobody else can come may pass through it on its own time:
+        charge the swap, look, charge `overhead` after the body, look, and call `note_passed`.
+        """
+        return False
+
+    def note_passed(self, cpu: Cpu, site: str, granted: Time, stolen: Time) -> None:
+        """The end of such a passage; `stolen` is what handlers had taken from the processor at the grant."""
+        raise NotImplementedError(f"{type(self).__name__} is never near")
+
     def enter(self, cpu: Cpu, ticket: Ticket) -> Op[None]:
         """Get the lock; set the ticket's arrived, granted, contended and stolen."""
         raise NotImplementedError(f"{type(self).__name__} does not say how to enter")
@@ -325,7 +337,7 @@ class SpinLock(Lock):
         The instructions of taking it are charged here too, so that the holder may look at what
         the lock guards at the instant of the grant: an event less per section.
         """
-        cpu.charge(self._overhead, self.hold_cause)
+        cpu.charge(self.overhead, self.hold_cause)
         env = cpu.env
         while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
             yield alarm

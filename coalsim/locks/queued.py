@@ -104,7 +104,7 @@ class QueuedLock(SpinLock):
             passing = ticket.cpu.transfer[last]
             if ticket.body is None or not passing:
                 return False
-            ends = max(ends, ticket.arrived) + passing + ticket.longest + self._overhead
+            ends = max(ends, ticket.arrived) + passing + ticket.longest + self.overhead
             last = ticket.cpu.id
         env = ticket.cpu.env
         if not env.fast_paths or ends >= env.next_barrier:
@@ -114,7 +114,7 @@ class QueuedLock(SpinLock):
             cpu, free_at = ticket.cpu, self.free_at
             ticket.contended = (free_at, self.last) > (ticket.arrived, cpu.id)
             ticket.granted = free_at + self.handover(ticket) if ticket.contended else ticket.arrived
-            ticket.hold = ticket.body(ticket.granted) + self._overhead
+            ticket.hold = ticket.body(ticket.granted) + self.overhead
             ticket.ends = ticket.granted + ticket.hold
             usage = self.stat.usage(ticket.site)
             if ticket.contended:
@@ -131,6 +131,19 @@ class QueuedLock(SpinLock):
                 cpu.alarm.arm(ticket.ends)
         self.queue.clear()
         return True
+
+    def is_near(self, cpu: Cpu) -> bool:
+        """Nobody has it, and its last holder was this processor."""
+        return not self.queue and self.line.is_near(cpu)
+
+    def note_passed(self, cpu: Cpu, site: str, granted: Time, stolen: Time) -> None:
+        """As at a release by events; there was nobody to pass it on to."""
+        usage = self.stat.sites.get(site) or self.stat.usage(site)
+        usage.held(cpu.clock - granted, self.last != cpu.id)
+        self.stat.stolen += cpu.time_stolen - stolen
+        self.last, self.last_site, self.free_at = cpu.id, site, cpu.clock
+        if self.released.listeners:
+            self.released.fire(cpu.clock, cpu.id, self.name, site, granted, granted)
 
     def section(self, cpu: Cpu, body: Body, longest: Time, site: str) -> Op[Span]:
         """As in the base class, in one event where the short cut is exact."""
@@ -160,7 +173,7 @@ class QueuedLock(SpinLock):
         if (
             self.queue
             or not env.fast_paths
-            or grant + longest + self._overhead >= env.next_barrier
+            or grant + longest + self.overhead >= env.next_barrier
             or (contended and grant == free_at)
         ):
             ticket = Ticket(cpu, site)
@@ -169,8 +182,8 @@ class QueuedLock(SpinLock):
             return now, released
         if not self.lock_class.taken_irqs_off_at:
             note_irqs_off(self.lock_class, site)
-        hold = body(grant) + self._overhead
-        assert hold <= longest + self._overhead, "a body holds the lock longer than it said"
+        hold = body(grant) + self.overhead
+        assert hold <= longest + self.overhead, "a body holds the lock longer than it said"
         # The charges in line: they end before the next barrier, so `tail` need not know them.
         spent = cpu.account
         if contended:

@@ -61,6 +61,10 @@ class LruLists:
         """Whether there are lists at all."""
         return self._batch > 0
 
+    def has_room(self, cpu: Cpu) -> bool:
+        """The next page that is mapped does not fill the own batch."""
+        return not self._batch or len(self._own[cpu.id]) + 1 < self._batch
+
     def add_now(self, cpu: Cpu, pfn: Pfn) -> bool:
         """A page has been mapped for the first time, and the own batch has room; False: call `add`."""
         if not self._batch:

@@ -53,6 +53,11 @@ class ResidentCount:
         """What the process's counter says."""
         return self._written
 
+    def has_room(self, cpu: Cpu) -> bool:
+        """The next page that is mapped does not make the process's counter be written."""
+        own = self._own.get(self._counter_of(cpu), 0)
+        return self._batch == NO_RSS_COUNTER or -self._batch <= own < self._batch - 1
+
     def count(self, cpu: Cpu, pages: int) -> Time:
         """Pages have been mapped; what writing the process's counter takes, if it is time for that."""
         who = self._counter_of(cpu)

@@ -28,6 +28,7 @@ from coalsim.mm.virt import fork as forking
 from coalsim.mm.virt import mapping
 from coalsim.mm.virt.area import READ_WRITE, Area, Rights
 from coalsim.mm.virt.fault import Fault
+from coalsim.mm.virt.lone_fault import find_place, map_alone
 from coalsim.mm.virt.process import Process
 from coalsim.mm.virt.uaccess import is_kernel_pointer, is_user_pointer, pieces
 from coalsim.units import PAGE_SHIFT, PAGE_SIZE, Pfn, Time, Vpn
@@ -218,11 +219,15 @@ class Task:
         if unit.missed != vpn << TAG_BITS | unit.asid and unit.hit(vpn, write, site, USER):
             return  # else `touch_now` has just looked
         unit.misses += 1
+        is_alone = env.fast_paths and self.process.running == 1 and not self._tells
         while True:
-            while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
-                yield alarm
-                cpu.resume()
-            if unit.walk(vpn, write, True, site):
+            found = unit.walk_ahead(vpn, write, True, site) if is_alone and cpu.clock < cpu.limit else None
+            if found is None:
+                while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
+                    yield alarm
+                    cpu.resume()
+                found = unit.walk(vpn, write, True, site)
+            if found:
                 if self._tells:
                     self._kernel.policy.filled(cpu, self._space.context, vpn)
                 cpu.charge(unit.walk_cost, WALK)
@@ -232,7 +237,11 @@ class Task:
             if cpu.clock >= cpu.limit:
                 yield from cpu.look()
             running = operations.begin_now(cpu, self._fault_kind)
-            verdict = yield from Fault(self._space, cpu, vpn, write=write).handle()
+            place = find_place(self._space, cpu, vpn) if is_alone and write else None
+            if place is not None:
+                verdict = yield from map_alone(self._space, cpu, place)
+            else:
+                verdict = yield from Fault(self._space, cpu, vpn, write=write).handle()
             if cpu.clock >= cpu.limit:
                 yield from cpu.look()
             operations.end_now(cpu, running)

@@ -338,7 +338,7 @@ def test_who_found_nothing_left_flushes_while_another_gather_is_open() -> None:
     for nested in ("off", "on"):
         kernel = ("linux-6.18", {"hz": "0", "nested_gather_full": nested})
         benches = race(kernel, range(-300, 301, 100), discard, discard)
-        assert all(bench.counts.pages_zapped == 2 for bench in benches)
+        assert all(bench.counts.pages_zapped == 1 for bench in benches)
         flushes[nested] = [bench.flushes.flushes for bench in benches]
     assert all(some == flushes["off"][0] for some in flushes["off"])
     assert sum(flushes["on"]) > sum(flushes["off"])
