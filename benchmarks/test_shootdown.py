@@ -8,8 +8,8 @@ from plain import shootdowns
 from coalsim.boot import System, SystemConfig
 from coalsim.engine.clock import Op
 from coalsim.locks.qspinlock import QueuedSpinLock
-from coalsim.mm.shootdown.base import Flush
 from coalsim.mm.shootdown.broadcast import BroadcastShootdown
+from coalsim.mm.shootdown.request import Flush
 from coalsim.mm.virt.task import SpinFlag, Task
 from coalsim.observe.histogram import Histogram
 from coalsim.profiles.profile import load_profile

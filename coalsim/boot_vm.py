@@ -30,9 +30,10 @@ from coalsim.mm.paging.entry import ACCESSED
 from coalsim.mm.paging.geometry import GEOMETRIES, Geometry
 from coalsim.mm.paging.kernel_space import KernelSpace
 from coalsim.mm.phys.ram import Ram
-from coalsim.mm.shootdown.base import FlushTimes, Recorder, Shootdown, ShootdownSystem
+from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.registry import make_shootdown
 from coalsim.mm.shootdown.switching import Switching
+from coalsim.mm.shootdown.system import FlushTimes, Recorder, ShootdownSystem
 from coalsim.mm.virt.frames import UserFrames
 from coalsim.mm.virt.kernel import RANK_LRU, VmKernel
 from coalsim.mm.virt.lru import LruLists

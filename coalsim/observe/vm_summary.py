@@ -14,6 +14,19 @@ from coalsim.observe.quantities import Count, Latency
 from coalsim.observe.tables import PLAIN, Style, Table, columns, render
 from coalsim.observe.vm_document import FindingEntry, OracleEntry, VirtualMemoryEntry
 
+OUTCOMES = (
+    "anonymous",
+    "zero_page",
+    "cow_copies",
+    "cow_reuses",
+    "fills",
+    "spurious",
+    "lost_races",
+    "bad_area",
+    "bad_rights",
+)
+"""What a fault can come to; each ends in one of them unless there is no memory."""
+
 
 def vm_summary(document: ResultDocument, style: Style = PLAIN) -> Iterator[str]:
     """Tables and lines, each ending in a newline."""
@@ -42,7 +55,8 @@ def _shootdown_table(counts: VirtualMemoryEntry, latency: Latency | None) -> Tab
         columns(" ".join(heads)),
         (tuple(cells),),
         title="shootdowns (local: nobody else had to be asked; joined: into a handler yet to start; "
-        "latency: until the last answer, of those that reached others)",
+        "ranged + full + up-to-date = targets + flushes, but for what hardware or a later sweep flushes and "
+        "targets that run something else by then; latency: until the last answer, of those that reached others)",
     )
 
 
@@ -75,18 +89,31 @@ def _tlb_table(counts: VirtualMemoryEntry) -> Table:
     return Table(
         columns("tlb l1-hits l2-hits misses miss% walks dram-reads switches switch-flushes"),
         (row,),
-        title="TLBs (dram-reads: of page tables; switch-flushes: switches to a space whose entries must go)",
+        title="TLBs (dram-reads: of page tables; switch-flushes: all entries of a space had to go, at a switch "
+        "to it or when a CPU that idled with it went on)",
     )
 
 
 def _faults(counts: VirtualMemoryEntry) -> str:
+    """Two lines: what became of the faults, which adds up, and what else was counted."""
     faults = counts["faults"]
-    kinds = [
-        f"{clean(name).replace('_', ' ')} {_grouped(number)}"
+    done = [name for name in OUTCOMES if faults.get(name)]
+    open_ended = faults.get("faults", 0) - sum(faults[name] for name in done)
+    parts = [_named(name, faults[name]) for name in done]
+    if round(open_ended):
+        why = "not over, or out of memory" if open_ended > 0 else "begun before the measured time"
+        parts.append(f"{why} {_grouped(abs(open_ended))}")
+    others = [
+        _named(name, number)
         for name, number in faults.items()
-        if name != "faults" and number
+        if name != "faults" and name not in OUTCOMES and number
     ]
-    return f"page faults: {_grouped(faults.get('faults', 0))}" + (f"; {', '.join(kinds)}" if kinds else "")
+    lines = [f"page faults: {_grouped(faults.get('faults', 0))}" + (f": {', '.join(parts)}" if parts else "")]
+    return "\n".join(lines + ([f"besides: {', '.join(others)}"] if others else []))
+
+
+def _named(name: str, number: Count) -> str:
+    return f"{clean(name).replace('_', ' ')} {_grouped(number)}"
 
 
 def oracle_lines(oracle: OracleEntry | None) -> Iterator[str]:

@@ -104,6 +104,9 @@ class VmSwitches:
     7a30df49f63a)."""
     mprotect_upgrade_flushes: bool
     """mprotect flushes entries that only gain rights, too (until 5.18; c9fe66560bf2)."""
+    mprotect_makes_writable: bool
+    """mprotect makes private pages that nobody else maps writable at once (6.0, 64fe24a3e05e); without it
+    they stay read-only until the next write to each faults and takes the frame over."""
     tlb_generations: bool
     """Flushes of a process are counted, so that a CPU can skip or widen one (4.14)."""
     asid_slots: int

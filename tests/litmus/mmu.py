@@ -29,9 +29,11 @@ from coalsim.mm.paging.entry import PRESENT, USER, USER_TABLE, WRITABLE, make
 from coalsim.mm.paging.geometry import X86_32
 from coalsim.mm.paging.pagetable import PageTable
 from coalsim.mm.phys.ram import Ram
-from coalsim.mm.shootdown.base import Flush, FlushTimes, Shootdown, ShootdownSystem
+from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.linux import ConcurrentShootdown
+from coalsim.mm.shootdown.request import Flush
 from coalsim.mm.shootdown.switching import Loadable, Switching
+from coalsim.mm.shootdown.system import FlushTimes, ShootdownSystem
 from coalsim.observe.histogram import Histogram
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.profile import load_profile

@@ -32,12 +32,14 @@ from coalsim.mm.paging.entry import PRESENT, USER_TABLE, WRITABLE, make, pfn_of
 from coalsim.mm.paging.geometry import X86_32
 from coalsim.mm.paging.pagetable import PageTable
 from coalsim.mm.phys.ram import Ram
-from coalsim.mm.shootdown.base import Flush, Shootdown, ShootdownSystem
+from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.broadcast import BroadcastShootdown
 from coalsim.mm.shootdown.linux import ConcurrentShootdown, EarlyAcknowledgement, LinuxShootdown
 from coalsim.mm.shootdown.registry import SHOOTDOWNS
+from coalsim.mm.shootdown.request import Flush
 from coalsim.mm.shootdown.serial import SerialShootdown
 from coalsim.mm.shootdown.switching import Loadable, Switching
+from coalsim.mm.shootdown.system import ShootdownSystem
 from coalsim.observe.histogram import Histogram
 from coalsim.topology.distance import Distance
 from coalsim.units import PAGE_SHIFT, Pfn, Time, Vpn

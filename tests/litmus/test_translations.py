@@ -21,10 +21,10 @@ from coalsim.engine.clock import Op
 from coalsim.engine.messages import Shot
 from coalsim.locks.queued import QueuedLock
 from coalsim.mm.phys.ram import Ram
-from coalsim.mm.shootdown.base import ENQUEUE as ENQUEUEING
-from coalsim.mm.shootdown.base import FLIGHT, REMOTE, WAIT
-from coalsim.mm.shootdown.base import HANDLER as HANDLING
-from coalsim.mm.shootdown.base import WAY_BACK as ACKNOWLEDGING
+from coalsim.mm.shootdown.causes import ENQUEUE as ENQUEUEING
+from coalsim.mm.shootdown.causes import FLIGHT, REMOTE, WAIT
+from coalsim.mm.shootdown.causes import HANDLER as HANDLING
+from coalsim.mm.shootdown.causes import WAY_BACK as ACKNOWLEDGING
 from coalsim.mm.shootdown.linux import ConcurrentShootdown, LinuxShootdown
 from coalsim.mm.shootdown.registry import SHOOTDOWNS
 from coalsim.mm.shootdown.tlbi import TlbiShootdown

@@ -62,6 +62,45 @@ def test_a_run_without_shootdowns_has_no_table_of_them(vm_document: ResultDocume
     assert "\n\n\n" not in text
 
 
+def _grouped_counts(line: str) -> list[tuple[str, int]]:
+    """The counts of a line, by name."""
+    found = []
+    for part in line.split(": ")[-1].split(", "):
+        name, _, number = part.rpartition(" ")
+        found.append((name, int(number.replace(",", ""))))
+    return found
+
+
+def test_what_became_of_the_faults_adds_up(vm_document: ResultDocument) -> None:
+    """Tables, zapped pages and forks are no faults and stand in a line of their own."""
+    faults = vm_document["vm"]["faults"]
+    lines = summary(vm_document).splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("page faults: "))
+    parts = dict(_grouped_counts(lines[at]))
+    assert sum(parts.values()) == faults["faults"] > 0
+    assert parts["anonymous"] == faults["anonymous"]
+    besides = dict(_grouped_counts(lines[at + 1]))
+    assert lines[at + 1].startswith("besides: ")
+    assert besides["pages zapped"] == faults["pages_zapped"]
+    assert not besides.keys() & parts.keys()
+
+
+def test_faults_at_the_edges_of_the_measured_time_are_told(vm_document: ResultDocument) -> None:
+    """One that is not over is in no part yet; one that began before is in a part already."""
+    faults = vm_document["vm"]["faults"]
+    faults["faults"] += 3
+    assert "not over, or out of memory 3\n" in summary(vm_document)
+    faults["faults"] -= 4
+    assert "begun before the measured time 1\n" in summary(vm_document)
+
+
+def test_titles_say_what_the_columns_are(vm_document: ResultDocument) -> None:
+    """How handlers add up, and that a switch-flush is not always part of a switch."""
+    text = " ".join(summary(vm_document).split())
+    assert "ranged + full + up-to-date = targets + flushes" in text
+    assert "when a CPU that idled with it went on" in text
+
+
 def test_the_oracle_says_what_it_checked_and_found(vm_document: ResultDocument) -> None:
     """Stale uses within the contract are counted, and nothing more."""
     vm_document["oracle"] = {

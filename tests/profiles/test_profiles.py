@@ -74,6 +74,7 @@ def test_costs_in_cycles_follow_the_clock_and_the_others_do_not(profile: KernelP
                 "shootdown",
                 "nested_gather_full",
                 "mprotect_upgrade_flushes",
+                "mprotect_makes_writable",
                 "tlb_generations",
                 "asid_slots",
                 "lazy_tlb_skips",

@@ -20,8 +20,9 @@ from typing import ClassVar
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.mm.paging.context import Context
-from coalsim.mm.shootdown.base import Flush, ShootdownSystem
 from coalsim.mm.shootdown.filtered import EVERYBODY, FilteredShootdown, Walkers
+from coalsim.mm.shootdown.request import Flush
+from coalsim.mm.shootdown.system import ShootdownSystem
 from coalsim.units import Vpn
 
 CHECK = "shootdown:access check"

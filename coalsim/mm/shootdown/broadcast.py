@@ -14,7 +14,8 @@ from typing import ClassVar
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
-from coalsim.mm.shootdown.base import Flush, Shootdown
+from coalsim.mm.shootdown.base import Shootdown
+from coalsim.mm.shootdown.request import Flush
 
 
 class BroadcastShootdown(Shootdown):

@@ -15,7 +15,9 @@ Manual; the two policies name the kernels' code.
 from coalsim.cpus.broadcast import broadcast
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
-from coalsim.mm.shootdown.base import FLIGHT, Flush, ShootdownSystem
+from coalsim.mm.shootdown.causes import FLIGHT
+from coalsim.mm.shootdown.request import Flush
+from coalsim.mm.shootdown.system import ShootdownSystem
 from coalsim.units import Time
 
 QUEUED = "shootdown:fabric queue"

@@ -18,8 +18,8 @@ from typing import ClassVar
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.translation import Translation
 from coalsim.mm.paging.context import Context, Loaded
-from coalsim.mm.shootdown.base import Flush
 from coalsim.mm.shootdown.linux import ConcurrentShootdown
+from coalsim.mm.shootdown.request import Flush
 from coalsim.units import Vpn
 
 EVERYBODY = -1

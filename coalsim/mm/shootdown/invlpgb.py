@@ -17,9 +17,11 @@ from typing import ClassVar
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
-from coalsim.mm.shootdown.base import SETUP, Flush, ShootdownSystem
+from coalsim.mm.shootdown.causes import SETUP
 from coalsim.mm.shootdown.fabric import Fabric
 from coalsim.mm.shootdown.linux import ConcurrentShootdown
+from coalsim.mm.shootdown.request import Flush
+from coalsim.mm.shootdown.system import ShootdownSystem
 
 
 class InvlpgbShootdown(ConcurrentShootdown):

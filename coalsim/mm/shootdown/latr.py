@@ -37,8 +37,10 @@ from coalsim.cpus.translation import Moment
 from coalsim.engine.clock import Op
 from coalsim.engine.messages import Shot
 from coalsim.mm.paging.context import Context
-from coalsim.mm.shootdown.base import HANDLER, LOCAL, Flush, Release, ShootdownSystem
+from coalsim.mm.shootdown.causes import HANDLER, LOCAL
 from coalsim.mm.shootdown.linux import ConcurrentShootdown
+from coalsim.mm.shootdown.request import Flush, Release
+from coalsim.mm.shootdown.system import ShootdownSystem
 from coalsim.units import CpuId, Time
 
 RECORD = "shootdown:record"

@@ -24,7 +24,9 @@ from typing import ClassVar
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.delivery import KvmPv
 from coalsim.engine.clock import Op
-from coalsim.mm.shootdown.base import Flush, Shootdown, ShootdownSystem
+from coalsim.mm.shootdown.base import Shootdown
+from coalsim.mm.shootdown.request import Flush
+from coalsim.mm.shootdown.system import ShootdownSystem
 
 STEAL_TIME = "line:steal_time"
 

@@ -11,8 +11,8 @@ Without copies (`table_replication=none`) nothing is known, and it is `concurren
 
 from typing import ClassVar
 
-from coalsim.mm.shootdown.base import Flush
 from coalsim.mm.shootdown.filtered import FilteredShootdown
+from coalsim.mm.shootdown.request import Flush
 
 
 class NumaPteShootdown(FilteredShootdown):

@@ -24,9 +24,11 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.engine.messages import Shot
 from coalsim.mm.paging.context import Context, Loaded
-from coalsim.mm.shootdown.base import ENQUEUE, HANDLER, SEND, SETUP, Flush, ShootdownSystem
+from coalsim.mm.shootdown.causes import ENQUEUE, HANDLER, SEND, SETUP
 from coalsim.mm.shootdown.filtered import FilteredShootdown, Walkers
+from coalsim.mm.shootdown.request import Flush
 from coalsim.mm.shootdown.sending import parties_of
+from coalsim.mm.shootdown.system import ShootdownSystem
 from coalsim.units import CpuId, Time, Vpn
 
 

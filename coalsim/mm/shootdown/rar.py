@@ -19,8 +19,11 @@ from coalsim.cpus.broadcast import broadcast
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.engine.messages import Shot
-from coalsim.mm.shootdown.base import ENQUEUE, SEND, Flush, Shootdown, ShootdownSystem
+from coalsim.mm.shootdown.base import Shootdown
+from coalsim.mm.shootdown.causes import ENQUEUE, SEND
 from coalsim.mm.shootdown.fabric import land
+from coalsim.mm.shootdown.request import Flush
+from coalsim.mm.shootdown.system import ShootdownSystem
 from coalsim.units import Time
 
 ACTION = "handler:remote action"

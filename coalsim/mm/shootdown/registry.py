@@ -21,7 +21,7 @@ from inspect import isgeneratorfunction
 
 from coalsim.errors import CoalsimError, ConfigError, Problem
 from coalsim.mm.shootdown.abis import AbisShootdown
-from coalsim.mm.shootdown.base import Shootdown, ShootdownSystem
+from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.broadcast import BroadcastShootdown
 from coalsim.mm.shootdown.invlpgb import InvlpgbShootdown
 from coalsim.mm.shootdown.latr import LatrShootdown
@@ -30,6 +30,7 @@ from coalsim.mm.shootdown.numapte import NumaPteShootdown
 from coalsim.mm.shootdown.radixvm import RadixVmShootdown
 from coalsim.mm.shootdown.rar import RarShootdown
 from coalsim.mm.shootdown.serial import SerialShootdown
+from coalsim.mm.shootdown.system import ShootdownSystem
 from coalsim.mm.shootdown.tlbi import TlbiShootdown
 from coalsim.plugins import Asked, Registry, failure_in, find_class
 

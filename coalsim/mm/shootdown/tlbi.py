@@ -16,8 +16,11 @@ from typing import ClassVar
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.mm.paging.context import Context, Loaded
-from coalsim.mm.shootdown.base import SETUP, Flush, Shootdown, ShootdownSystem
+from coalsim.mm.shootdown.base import Shootdown
+from coalsim.mm.shootdown.causes import SETUP
 from coalsim.mm.shootdown.fabric import Fabric
+from coalsim.mm.shootdown.request import Flush
+from coalsim.mm.shootdown.system import ShootdownSystem
 
 
 class TlbiShootdown(Shootdown):

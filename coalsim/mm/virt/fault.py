@@ -23,7 +23,7 @@ from coalsim.cpus.translation import Moment
 from coalsim.engine.clock import Op
 from coalsim.mm.paging.entry import COW as COW_BIT
 from coalsim.mm.paging.entry import DIRTY, PRESENT, USER, WRITABLE, make, pfn_of
-from coalsim.mm.shootdown.base import COW, Flush
+from coalsim.mm.shootdown.request import COW, Flush
 from coalsim.mm.virt.area import Area
 from coalsim.mm.virt.kernel import TABLE_LINE
 from coalsim.mm.virt.rss import RSS_LINE

@@ -14,7 +14,7 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.translation import Moment
 from coalsim.engine.clock import Op
 from coalsim.mm.paging.entry import COW, WRITABLE, pfn_of
-from coalsim.mm.shootdown.base import Flush
+from coalsim.mm.shootdown.request import Flush
 from coalsim.mm.virt.kernel import TABLE_LINE
 from coalsim.mm.virt.rss import RSS_LINE
 from coalsim.mm.virt.space import AddressSpace

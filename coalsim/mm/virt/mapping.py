@@ -1,7 +1,8 @@
 """mmap, munmap, mprotect, madvise, mremap and brk: the calls that change an address space.
 
 Each is given pages and the space; it locks, changes areas and entries, flushes what has
-died, and charges its steps.  Failure is a value: -1 where there is no room.
+died, and charges its steps.  Failure is a value: -1 where there is no room, -2 where
+nothing is mapped.
 Source: Linux mm/mmap.c, mm/vma.c, mm/mprotect.c, mm/madvise.c, mm/mremap.c.
 """
 
@@ -9,16 +10,17 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.translation import Moment
 from coalsim.engine.clock import Op
 from coalsim.mm.paging.entry import PRESENT, USER, WRITABLE, pfn_of
-from coalsim.mm.shootdown.base import Flush
+from coalsim.mm.shootdown.request import Flush
 from coalsim.mm.virt.area import Area, Rights
 from coalsim.mm.virt.fault import TABLES, Fault
 from coalsim.mm.virt.kernel import TABLE_LINE
 from coalsim.mm.virt.space import FIND, AddressSpace
 from coalsim.mm.virt.unmap import Unmapping
-from coalsim.units import Vpn
+from coalsim.units import PAGE_SHIFT, PAGE_SIZE, Vpn
 
 AREAS = "areas"
 NO_ROOM = Vpn(-1)
+NOT_MAPPED = Vpn(-2)
 
 
 def map_area(space: AddressSpace, cpu: Cpu, area: Area, *, fixed: bool) -> Op[Vpn]:
@@ -75,6 +77,11 @@ def populate(space: AddressSpace, cpu: Cpu, first: int, last: int, *, write: boo
 def unmap(space: AddressSpace, cpu: Cpu, first: int, last: int) -> Op[None]:
     """munmap: take areas and pages of a range away."""
     yield from space.lock_write(cpu, first, last, "munmap")
+    yield from _unmap_and_unlock(space, cpu, first, last)
+
+
+def _unmap_and_unlock(space: AddressSpace, cpu: Cpu, first: int, last: int) -> Op[None]:
+    """The same with the lock held for writing; gives it up."""
     downgrade = space.kernel.switches.munmap_downgrade and not space.is_ranged
     yield from _unmap_locked(space, cpu, first, last, "munmap", downgrade=downgrade)
     if downgrade:
@@ -86,7 +93,7 @@ def unmap(space: AddressSpace, cpu: Cpu, first: int, last: int) -> Op[None]:
 def _unmap_locked(
     space: AddressSpace, cpu: Cpu, first: int, last: int, reason: str, *, downgrade: bool
 ) -> Op[bool]:
-    """The same with the lock held for writing; `downgrade` leaves it held for reading.
+    """The same, and the lock stays held; `downgrade` leaves it held for reading.
 
     Returns:
         Whether the pages are reserved: they are for another mapping, and there is no lock of the space.
@@ -126,8 +133,8 @@ def _unmap_locked(
     return keeps
 
 
-def discard(space: AddressSpace, cpu: Cpu, first: int, last: int) -> Op[None]:
-    """madvise(MADV_DONTNEED): the pages go, the areas stay."""
+def discard(space: AddressSpace, cpu: Cpu, first: int, last: int) -> Op[bool]:
+    """madvise(MADV_DONTNEED): the pages go, the areas stay; False if not all of them are mapped areas."""
     kernel, costs = space.kernel, space.kernel.costs
     by_area = None
     if kernel.switches.madvise_lock == "vma" and kernel.switches.mmap_lock == "per_vma":
@@ -142,6 +149,7 @@ def discard(space: AddressSpace, cpu: Cpu, first: int, last: int) -> Op[None]:
         yield from space.lock_read(cpu, first, last, "madvise")
         cpu.charge(costs.area_find, FIND)
         yield from cpu.sync()
+    is_covered = space.areas.covers(first, last)
     ranges = [(max(area.first, first), min(area.last, last)) for area in space.areas.overlapping(first, last)]
     if ranges:
         yield from Unmapping(space, cpu, "madvise", may_defer=True).run(ranges, free_tables=False)
@@ -149,6 +157,7 @@ def discard(space: AddressSpace, cpu: Cpu, first: int, last: int) -> Op[None]:
         yield from by_area.end_read(cpu, costs.vma_lock)
     else:
         yield from space.unlock_read(cpu)
+    return is_covered
 
 
 def protect(space: AddressSpace, cpu: Cpu, first: int, last: int, rights: Rights) -> Op[bool]:
@@ -219,28 +228,32 @@ def _protect_table(
 
 
 def _with_rights(space: AddressSpace, entry: int, area: Area) -> int:
-    """The entry of a page as its area has it now: one that is yet to be copied on write stays read-only."""
-    frames, rights = space.kernel.frames, area.rights
+    """The entry of a page as its area has it now: one that is yet to be copied on write stays read-only.
+
+    So does, in kernels that leave it to the next write, every page of a private mapping.
+    """
+    frames, rights, at_once = space.kernel.frames, area.rights, space.kernel.switches.mprotect_makes_writable
     new = entry | USER if rights.read or rights.write else entry & ~USER
     pfn = pfn_of(entry)
-    if rights.write and pfn != frames.zero_frame and (area.shared or not frames.is_shared(pfn)):
+    if not rights.write or not (area.shared or at_once):
+        return new & ~WRITABLE
+    if pfn != frames.zero_frame and (area.shared or not frames.is_shared(pfn)):
         return new | WRITABLE
-    return new if rights.write and entry & WRITABLE else new & ~WRITABLE
+    return new
 
 
 def move(space: AddressSpace, cpu: Cpu, first: int, old_pages: int, new_pages: int) -> Op[Vpn]:
-    """mremap: make a mapping smaller or larger, in place or elsewhere; its first page, or -1."""
+    """mremap: make a mapping smaller or larger, in place or elsewhere; its first page, -1 or -2."""
     kernel, costs = space.kernel, space.kernel.costs
     if new_pages < old_pages:
-        yield from unmap(space, cpu, first + new_pages, first + old_pages)
-        return Vpn(first)
+        return (yield from _shrink(space, cpu, first, first + new_pages, first + old_pages))
     yield from space.lock_write(cpu, 0, kernel.geometry.user_pages, "mremap")
     cpu.charge(costs.area_find, FIND)
     yield from cpu.sync()
     area = space.areas.find(first)
     if area is None or first + old_pages > area.last:
         yield from space.unlock_write(cpu)
-        return NO_ROOM
+        return NOT_MAPPED
     yield from space.write_areas(cpu, first, first + old_pages)
     end = Vpn(first + new_pages)
     in_place = area.last == first + old_pages and end <= kernel.geometry.user_pages
@@ -264,6 +277,18 @@ def move(space: AddressSpace, cpu: Cpu, first: int, old_pages: int, new_pages: i
     )
     yield from space.unlock_write(cpu)
     return to
+
+
+def _shrink(space: AddressSpace, cpu: Cpu, first: int, end: int, last: int) -> Op[Vpn]:
+    """The pages from `end` on go, if the first one is mapped at all."""
+    yield from space.lock_write(cpu, first, last, "mremap")
+    cpu.charge(space.kernel.costs.area_find, FIND)
+    yield from cpu.sync()
+    if space.areas.find(first) is None:
+        yield from space.unlock_write(cpu)
+        return NOT_MAPPED
+    yield from _unmap_and_unlock(space, cpu, end, last)
+    return Vpn(first)
 
 
 def _make_tables(space: AddressSpace, cpu: Cpu, first: int, last: int, to: int) -> Op[bool]:
@@ -291,53 +316,90 @@ def _make_tables(space: AddressSpace, cpu: Cpu, first: int, last: int, to: int) 
 
 
 def _move_entries(space: AddressSpace, cpu: Cpu, first: int, last: int, to: int) -> Op[None]:
-    """Move entries to their new pages; the old ones are flushed before anybody can write the new ones."""
-    kernel, tables, context = space.kernel, space.tables, space.context
-    place = tables.place_of(cpu)
+    """Move entries to their new pages, as many at a time as have one old and one new leaf table."""
+    span = 1 << space.kernel.geometry.leaf_bits
+    shift = to - first
     yield from cpu.sync()
-    vpns = [vpn for vpn, _ in tables.entries(first, last)]
-    request = Flush(context=context, first=Vpn(last), last=Vpn(first), reason="mremap", keeps_frames=True)
+    while (part := space.next_part(first, last)) is not None:
+        low, high = part
+        first = min(high, low + span - (low + shift) % span)
+        moved = yield from _take_entries(space, cpu, low, first)
+        if moved:
+            yield from _put_entries(space, cpu, moved, shift)
+        yield from cpu.sync()
+
+
+def _take_entries(space: AddressSpace, cpu: Cpu, low: int, high: int) -> Op[list[tuple[Vpn, int]]]:
+    """Clear entries of one leaf table and flush them before its lock is dropped; returns what they were.
+
+    So they are flushed before anybody can use the new ones.  Linux takes the other table's lock
+    inside; here it comes after, which nobody can tell: the space's lock keeps all others out.
+    """
+    kernel, tables, context = space.kernel, space.tables, space.context
+    lock = space.table_lock(Vpn(low))
+    yield from lock.acquire(cpu, "mremap")
+    yield from cpu.sync()
+    request = Flush(context=context, first=Vpn(high), last=Vpn(low), reason="mremap", keeps_frames=True)
     request.sharers = 0 if tables.is_tracked else -1
     moment = Moment(cpu.clock, cpu.id, "mremap")
     pending = f"flush after generation {context.generation} for mremap"
-    moved: list[tuple[Vpn, int]] = []
-    for vpn in vpns:
+    taken: list[tuple[Vpn, int]] = []
+    for vpn, _ in list(tables.entries(low, high)):
         old, copies = tables.exchange(vpn, 0)
         request.dead += context.end_translation(vpn, moment, pending)
         request.vpns.append(vpn)
         request.first, request.last = Vpn(min(request.first, vpn)), Vpn(max(request.last, vpn + 1))
         if tables.is_tracked:
             request.sharers |= tables.sharers(vpn)
-        moved.append((Vpn(to + vpn - first), old))
+        taken.append((vpn, old))
         cpu.charge(copies * kernel.costs.zap_page, TABLES)
-    if vpns:
+    if taken:
         yield from kernel.policy.flush(cpu, request)
         yield from cpu.sync()
         request.promise(Moment(cpu.clock, cpu.id, "mremap"))
-    for target, entry in moved:
-        copies = tables.store(place, target, entry & ~PRESENT | PRESENT)
+    yield from lock.release(cpu)
+    return taken
+
+
+def _put_entries(space: AddressSpace, cpu: Cpu, moved: list[tuple[Vpn, int]], shift: int) -> Op[None]:
+    """Store entries so many pages further on, in one leaf table."""
+    kernel, tables = space.kernel, space.tables
+    lock = space.table_lock(Vpn(moved[0][0] + shift))
+    yield from lock.acquire(cpu, "mremap")
+    yield from cpu.sync()
+    place = tables.place_of(cpu)
+    for vpn, entry in moved:
+        copies = tables.store(place, Vpn(vpn + shift), entry & ~PRESENT | PRESENT)
         cpu.charge(copies * kernel.costs.pte_set, TABLES)
+    yield from lock.release(cpu)
 
 
-def set_break(space: AddressSpace, cpu: Cpu, pages: int) -> Op[Vpn]:
-    """brk: move the end of the heap by so many pages; returns where it is then."""
+def set_break(space: AddressSpace, cpu: Cpu, delta: int) -> Op[int]:
+    """brk: move the end of the heap by so many bytes; returns where it is then.
+
+    Whole pages come and go: the page that the break lies in is the program's.
+    """
     costs, heap = space.kernel.costs, space.heap
     yield from space.lock_write(cpu, heap.start, space.kernel.geometry.user_pages, "brk")
     cpu.charge(costs.area_find, FIND)
     yield from cpu.sync()
-    if pages >= 0:
-        if pages:
-            yield from space.recall_addresses(cpu, heap.end, heap.end + pages)
-            yield from space.write_areas(cpu, heap.end - 1, heap.end + pages + 1)
-            grown = heap.grow(Vpn(heap.end + pages))
+    wanted = max(heap.start << PAGE_SHIFT, heap.at + delta)
+    end = Vpn(-(-wanted // PAGE_SIZE))
+    if end >= heap.end:
+        if end > heap.end:
+            yield from space.recall_addresses(cpu, heap.end, end)
+            yield from space.write_areas(cpu, heap.end - 1, end + 1)
+            grown = heap.grow(end)
             if grown is not None:
                 cpu.charge((costs.area_new if grown[1] else 0) + costs.accounting, AREAS)
+        if end == heap.end:
+            heap.at = wanted
         yield from space.unlock_write(cpu)
-        return heap.end
-    end = Vpn(max(heap.start, heap.end + pages))
+        return heap.at
     yield from space.write_areas(cpu, end, heap.end)
     yield from space.recall_flushes(cpu, end, heap.end)
     removed = heap.shrink(end)
+    heap.at = wanted
     cpu.charge(costs.accounting, AREAS)
     ranges = [(area.first, area.last) for area in removed.areas]
     downgrade = space.kernel.switches.munmap_downgrade and not space.is_ranged
@@ -354,4 +416,4 @@ def set_break(space: AddressSpace, cpu: Cpu, pages: int) -> Op[Vpn]:
         yield from space.unlock_read(cpu)
     else:
         yield from space.unlock_write(cpu)
-    return heap.end
+    return wanted

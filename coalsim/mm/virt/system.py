@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from coalsim.cpus.runqueue import Thread
 from coalsim.engine.clock import Op
-from coalsim.mm.shootdown.base import FlushCounts, Recorder
+from coalsim.mm.shootdown.system import FlushCounts, Recorder
 from coalsim.mm.virt.fork import tear_down
 from coalsim.mm.virt.image import load_image, map_image
 from coalsim.mm.virt.kernel import VmKernel

@@ -37,6 +37,7 @@ USER = "user"
 SYSCALL = "syscall"
 EXCEPTION = "exception"
 ENOMEM = -12
+EFAULT = -14
 EINVAL = -22
 BAD_POINTER = "SIGSEGV: user code may not touch the kernel's side"
 
@@ -166,14 +167,14 @@ class Task:
         return 0 if done else ENOMEM
 
     def madvise_dontneed(self, address: int, length: int) -> Op[int]:
-        """Give the pages of a range back; the mapping stays and reads as zeros."""
+        """Give the pages of a range back; the mapping stays and reads as zeros.  ENOMEM: it has holes."""
         if length <= 0 or address % PAGE_SIZE or not self._is_user(address, length):
             return EINVAL
         first, last = _pages(address, length)
         running = yield from self._enter("madvise")
-        yield from mapping.discard(self._space, self.cpu, first, last)
+        done = yield from mapping.discard(self._space, self.cpu, first, last)
         yield from self._leave(running)
-        return 0
+        return 0 if done else ENOMEM
 
     def mremap(self, address: int, old_length: int, new_length: int) -> Op[int]:
         """Make a mapping smaller or larger; returns where it is then, or a negative error."""
@@ -185,14 +186,14 @@ class Task:
             self._space, self.cpu, first, last - first, -(-new_length // PAGE_SIZE)
         )
         yield from self._leave(running)
-        return found << PAGE_SHIFT if found >= 0 else ENOMEM
+        return found << PAGE_SHIFT if found >= 0 else EFAULT if found == mapping.NOT_MAPPED else ENOMEM
 
     def brk(self, delta: int) -> Op[int]:
         """Move the end of the heap by so many bytes; returns where it is then."""
         running = yield from self._enter("brk")
-        end = yield from mapping.set_break(self._space, self.cpu, delta // PAGE_SIZE)
+        end = yield from mapping.set_break(self._space, self.cpu, delta)
         yield from self._leave(running)
-        return end << PAGE_SHIFT
+        return end
 
     # -- using memory ------------------------------------------------------------------------
 

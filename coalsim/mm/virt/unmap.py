@@ -22,7 +22,7 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.translation import Moment, Translation
 from coalsim.engine.clock import Op
 from coalsim.mm.paging.entry import pfn_of
-from coalsim.mm.shootdown.base import Flush, Release
+from coalsim.mm.shootdown.request import Flush, Release
 from coalsim.mm.virt.kernel import TABLE_LINE
 from coalsim.mm.virt.rss import RSS_LINE
 from coalsim.mm.virt.space import AddressSpace

@@ -40,10 +40,14 @@ class AreaLock:
         self._waiting: Cpu | None = None
 
     def try_read(self, cpu: Cpu, sequence: int, taking: Time) -> bool:
-        """Count in, unless a writer has marked the area in the present write sequence; synchronised."""
-        cpu.charge(self.line.rmw(cpu) - cpu.clock + taking, AREA_LINE)
+        """Count in, unless a writer has marked the area in the present write sequence; synchronised.
+
+        The mark is read first, so who finds it takes the line from nobody.
+        """
         if self.written_at == sequence:
+            cpu.charge(self.line.read(cpu) - cpu.clock, AREA_LINE)
             return False
+        cpu.charge(self.line.rmw(cpu) - cpu.clock + taking, AREA_LINE)
         self.readers += 1
         return True
 

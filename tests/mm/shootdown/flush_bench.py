@@ -11,7 +11,8 @@ from coalsim.boot import System, SystemConfig
 from coalsim.cpus.oracle import Oracle
 from coalsim.engine.clock import Op
 from coalsim.locks.qspinlock import QueuedSpinLock
-from coalsim.mm.shootdown.base import FlushCounts, Shootdown
+from coalsim.mm.shootdown.base import Shootdown
+from coalsim.mm.shootdown.system import FlushCounts
 from coalsim.mm.virt.task import SpinFlag, Task
 from coalsim.observe.histogram import Histogram
 from coalsim.profiles.profile import load_profile

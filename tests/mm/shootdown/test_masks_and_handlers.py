@@ -9,8 +9,8 @@ from coalsim.boot import System, SystemConfig
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.locks.queued import QueuedLock
-from coalsim.mm.shootdown.base import Flush
 from coalsim.mm.shootdown.linux import ConcurrentShootdown
+from coalsim.mm.shootdown.request import Flush
 from coalsim.mm.virt.task import Body, Task
 from coalsim.observe.histogram import Histogram
 from coalsim.profiles.profile import load_profile

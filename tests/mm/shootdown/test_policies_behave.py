@@ -5,9 +5,9 @@ from flush_bench import keep_interrupts_off, leave, one_flush
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
-from coalsim.mm.shootdown.base import Flush
 from coalsim.mm.shootdown.latr import LatrShootdown
 from coalsim.mm.shootdown.registry import SHOOTDOWNS
+from coalsim.mm.shootdown.request import Flush
 from coalsim.units import US
 
 BY_INTERRUPTS = ("serial", "broadcast", "linux", "concurrent", "early_ack", "abis", "radixvm", "numapte")

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from coalsim.errors import ConfigError
-from coalsim.mm.shootdown.base import Shootdown, ShootdownSystem
+from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.registry import SHOOTDOWNS, find_shootdown, make_shootdown
+from coalsim.mm.shootdown.system import ShootdownSystem
 from coalsim.plugins import Asked
 
 ASKED = Asked(key="kernel.shootdown", where="study.toml", line=3, trust=True)

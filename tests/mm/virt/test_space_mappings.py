@@ -6,7 +6,7 @@ from vm_bench import VmBench, at, entry_of, maps, vpn_of
 from coalsim.engine.clock import Op
 from coalsim.mm.paging.entry import USER, WRITABLE
 from coalsim.mm.virt.area import NONE, READ, READ_EXECUTE, READ_WRITE
-from coalsim.mm.virt.task import EINVAL, ENOMEM, SpinFlag, Task
+from coalsim.mm.virt.task import EFAULT, EINVAL, ENOMEM, SpinFlag, Task
 from coalsim.units import MIB, MS, PAGE_SIZE, US
 
 KERNELS: dict[str, tuple[str, dict[str, str]]] = {
@@ -387,6 +387,41 @@ def test_gaining_rights_flushes_only_on_old_kernels(upgrades: str, flushes: int)
     bench.run(program)
 
 
+@pytest.mark.parametrize(("at_once", "reuses"), [("on", 0), ("off", 3)])
+def test_pages_that_get_the_right_to_write_back_may_have_to_fault(at_once: str, reuses: int) -> None:
+    """mprotect_makes_writable: off, the first write to each takes its frame over, without a flush."""
+    bench = VmBench("coal", {"mprotect_makes_writable": at_once})
+
+    def program(task: Task) -> Op[None]:
+        base = yield from task.mmap(4 * PAGE_SIZE, populate=True)
+        yield from fill(task, base, 4)
+        yield from task.mprotect(base, 4 * PAGE_SIZE, READ)
+        yield from task.mprotect(base, 4 * PAGE_SIZE, READ_WRITE)
+        assert all(
+            bool(entry_of(task, base + page * PAGE_SIZE) & WRITABLE) is not bool(reuses) for page in range(4)
+        )
+        flushes = bench.flushes.flushes
+        yield from fill(task, base, 3)
+        assert (yield from numbers(task, base, 4)) == [0, 1, 2, 3]
+        assert bench.flushes.flushes == flushes
+        assert bench.counts.cow_reuses == reuses
+
+    bench.run(program)
+
+
+def test_a_shared_mapping_gets_the_right_to_write_back_at_once() -> None:
+    """It has no copying on write, so nothing waits for a fault in any kernel."""
+    bench = VmBench("coal", {"mprotect_makes_writable": "off"})
+
+    def program(task: Task) -> Op[None]:
+        base = yield from task.mmap(PAGE_SIZE, populate=True, shared=True)
+        yield from task.mprotect(base, PAGE_SIZE, READ)
+        yield from task.mprotect(base, PAGE_SIZE, READ_WRITE)
+        assert entry_of(task, base) & WRITABLE
+
+    bench.run(program)
+
+
 def test_another_thread_loses_the_right_too(bench: VmBench) -> None:
     """A store through another processor's TLB faults as soon as mprotect has returned."""
     flag, base = SpinFlag(), []
@@ -429,6 +464,21 @@ def test_discarded_pages_read_as_zeros_again(bench: VmBench) -> None:
         assert (yield from numbers(task, base, 8)) == [0, 1, 0, 0, 0, 5, 6, 7]
         yield from fill(task, base, 8)
         assert (yield from numbers(task, base, 8)) == list(range(8))
+
+    bench.run(program)
+
+
+def test_discarding_what_is_not_mapped_is_an_error_after_the_rest(bench: VmBench) -> None:
+    """ENOMEM where the range has a hole; what is mapped on both sides of it is given back."""
+
+    def program(task: Task) -> Op[None]:
+        for page in (0, 2):
+            yield from task.mmap(PAGE_SIZE, address=FIXED + page * PAGE_SIZE)
+            yield from task.touch(FIXED + page * PAGE_SIZE)
+        assert (yield from task.madvise_dontneed(FIXED, 3 * PAGE_SIZE)) == ENOMEM
+        assert bench.counts.pages_zapped == 2
+        assert (yield from task.madvise_dontneed(FIXED + PAGE_SIZE, PAGE_SIZE)) == ENOMEM
+        assert (yield from task.madvise_dontneed(FIXED, PAGE_SIZE)) == 0
 
     bench.run(program)
 
@@ -499,6 +549,29 @@ def test_the_middle_of_a_mapping_moves_out(bench: VmBench) -> None:
     bench.run(program)
 
 
+def test_moving_takes_the_locks_of_both_tables(bench: VmBench) -> None:
+    """The old one for the entries to go and be flushed, then the new one for them to come."""
+    counted = []
+    span = PAGE_SIZE << bench.kernel.geometry.leaf_bits
+
+    def program(task: Task) -> Op[None]:
+        yield from task.mmap(span, address=FIXED)
+        yield from task.mmap(PAGE_SIZE, address=FIXED + span)  # in the way
+        yield from fill(task, FIXED, 2)
+        yield from task.cpu.sync()
+        locks = next(one for one in bench.system.lock_classes if one.name == "ptlock")
+        before, flushes = locks.stat.row().acquisitions, bench.flushes.flushes
+        new = yield from task.mremap(FIXED, span, 2 * span)
+        yield from task.cpu.sync()
+        counted.append((locks.stat.row().acquisitions - before, bench.flushes.flushes - flushes))
+        assert (yield from numbers(task, new, 2)) == [0, 1]
+
+    bench.run(program)
+    acquired, flushed = counted[0]
+    assert acquired == 2
+    assert flushed >= 1
+
+
 def test_a_mapping_shrinks(bench: VmBench) -> None:
     """The end goes; the same size changes nothing."""
 
@@ -523,8 +596,9 @@ def test_what_cannot_be_moved(bench: VmBench) -> None:
     def program(task: Task) -> Op[None]:
         yield from task.mmap(4 * PAGE_SIZE, address=FIXED)
         yield from fill(task, FIXED, 4)
-        assert (yield from task.mremap(FIXED + 8 * PAGE_SIZE, PAGE_SIZE, 2 * PAGE_SIZE)) < 0
-        assert (yield from task.mremap(FIXED, 6 * PAGE_SIZE, 8 * PAGE_SIZE)) < 0
+        assert (yield from task.mremap(FIXED + 8 * PAGE_SIZE, PAGE_SIZE, 2 * PAGE_SIZE)) == EFAULT
+        assert (yield from task.mremap(FIXED + 8 * PAGE_SIZE, 2 * PAGE_SIZE, PAGE_SIZE)) == EFAULT
+        assert (yield from task.mremap(FIXED, 6 * PAGE_SIZE, 8 * PAGE_SIZE)) == EFAULT
         huge = bench.kernel.geometry.user_pages * PAGE_SIZE
         assert (yield from task.mremap(FIXED, 4 * PAGE_SIZE, huge)) == ENOMEM
         assert (yield from numbers(task, FIXED, 4)) == [0, 1, 2, 3]
@@ -589,6 +663,26 @@ def test_the_heap_stops_at_another_mapping(bench: VmBench) -> None:
         yield from task.mmap(PAGE_SIZE, address=start + 2 * PAGE_SIZE)
         assert (yield from task.brk(4 * PAGE_SIZE)) == start
         assert (yield from task.brk(2 * PAGE_SIZE)) == start + 2 * PAGE_SIZE
+
+    bench.run(program)
+
+
+def test_the_break_is_kept_in_bytes(bench: VmBench) -> None:
+    """Parts of a page add up; a page goes when the break leaves it."""
+
+    def program(task: Task) -> Op[None]:
+        start = yield from task.brk(0)
+        assert (yield from task.brk(100)) == start + 100
+        assert [pages for _, pages, _ in maps(task)] == [1]
+        assert (yield from task.brk(PAGE_SIZE - 100)) == start + PAGE_SIZE
+        assert (yield from task.brk(1)) == start + PAGE_SIZE + 1
+        yield from task.store(start + PAGE_SIZE, b"x")
+        assert (yield from task.brk(-1)) == start + PAGE_SIZE
+        assert bench.counts.pages_zapped == 1
+        assert (yield from task.brk(-1)) == start + PAGE_SIZE - 1
+        yield from task.store(start, b"x")
+        assert (yield from task.brk(-5 * PAGE_SIZE)) == start
+        assert not maps(task)
 
     bench.run(program)
 

@@ -10,8 +10,8 @@ from coalsim.cpus.oracle import Oracle
 from coalsim.cpus.translation import Moment, Translation
 from coalsim.engine.clock import Op
 from coalsim.mm.paging.context import FORGET_AT, Context
-from coalsim.mm.shootdown.base import Flush
 from coalsim.mm.shootdown.linux import LinuxShootdown
+from coalsim.mm.shootdown.request import Flush
 from coalsim.mm.virt.task import Task
 from coalsim.units import PAGE_SIZE, US, CpuId, Pfn, Vpn
 

@@ -6,9 +6,10 @@ from vm_bench import VmBench, at
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.mm.paging.context import Loaded
-from coalsim.mm.shootdown.base import Flush, Shootdown
+from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.linux import ConcurrentShootdown
 from coalsim.mm.shootdown.registry import SHOOTDOWNS
+from coalsim.mm.shootdown.request import Flush
 from coalsim.mm.virt.task import Task
 from coalsim.units import GIB, MIB, PAGE_SIZE, US, Time
 

@@ -6,8 +6,9 @@ from typing import TypeVar
 from coalsim.boot import System, SystemConfig
 from coalsim.engine.clock import Op
 from coalsim.locks.queued import QueuedLock
-from coalsim.mm.shootdown.base import FlushCounts, Shootdown
+from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.registry import SHOOTDOWNS
+from coalsim.mm.shootdown.system import FlushCounts
 from coalsim.mm.virt.kernel import VmCounts
 from coalsim.mm.virt.process import Process
 from coalsim.mm.virt.system import VirtualMemory

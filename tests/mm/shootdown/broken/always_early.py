@@ -1,7 +1,7 @@
 """Broken: targets answer before they flush even where tables are freed, which a walker may still read."""
 
-from coalsim.mm.shootdown.base import Flush
 from coalsim.mm.shootdown.linux import EarlyAcknowledgement
+from coalsim.mm.shootdown.request import Flush
 
 
 class AlwaysEarly(EarlyAcknowledgement):

@@ -1,8 +1,8 @@
 """Broken: the loop over the mask ends one processor too early."""
 
 from coalsim.cpus.cpu import Cpu
-from coalsim.mm.shootdown.base import Flush
 from coalsim.mm.shootdown.linux import LinuxShootdown
+from coalsim.mm.shootdown.request import Flush
 
 
 class ForgetsOne(LinuxShootdown):

@@ -2,8 +2,8 @@
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.mm.paging.context import Loaded
-from coalsim.mm.shootdown.base import Flush
 from coalsim.mm.shootdown.linux import LinuxShootdown
+from coalsim.mm.shootdown.request import Flush
 from coalsim.units import Time
 
 
