@@ -245,7 +245,7 @@ class BootFrames:
 def table_placer(machine: Machine, switches: Switches) -> Callable[[Cpu], NodeId | None]:
     """Where page tables go, as `kernel.table_placement` says."""
     if switches.table_node is not None:
-        node = NodeId(min(switches.table_node, machine.num_nodes - 1))
+        node = NodeId(switches.table_node)  # `study/fitting.py` has refused one that is not there
         return lambda _: node
     if switches.table_placement != "interleave":
         return lambda _: None

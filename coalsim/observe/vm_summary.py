@@ -55,8 +55,8 @@ def _shootdown_table(counts: VirtualMemoryEntry, latency: Latency | None) -> Tab
         columns(" ".join(heads)),
         (tuple(cells),),
         title="shootdowns (local: nobody else had to be asked; joined: into a handler yet to start; "
-        "ranged + full + up-to-date = targets + flushes, where handlers flush and nobody has switched away by "
-        "then; latency: until the last answer, of those that reached others)",
+        "ranged + full + up-to-date = targets + flushes, where handlers flush and nobody has switched away "
+        "by then; latency: until the last answer, of those that reached others)",
     )
 
 
@@ -89,8 +89,8 @@ def _tlb_table(counts: VirtualMemoryEntry) -> Table:
     return Table(
         columns("tlb l1-hits l2-hits misses miss% walks dram-reads switches switch-flushes"),
         (row,),
-        title="TLBs (dram-reads: of page tables; switch-flushes: all entries of a space had to go, at a switch "
-        "or when a CPU that idled with it went on)",
+        title="TLBs (dram-reads: of page tables; switch-flushes: all entries of a space had to go, at a "
+        "switch or when a CPU that idled with it went on)",
     )
 
 

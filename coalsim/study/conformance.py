@@ -4,7 +4,8 @@
     assert report.passed, report.text()
 
 Random programs (`random_memory.py`) run on machines of several sizes, under kernels with
-and without generations, tags and lazy skipping, on bare machines or (`machine="guest"`) in
+and without generations, tags and lazy skipping, with one level of directories above the page
+tables and with three and four, on bare machines or (`machine="guest"`) in
 guests whose host takes their processors away all the time.  A policy passes if the oracle finds no
 use of a translation after the policy's promise, or after its frame had a new owner, and
 if nothing else of the kernel breaks.  That a run finds nothing proves nothing; the
@@ -35,8 +36,19 @@ KERNELS: Mapping[str, Mapping[str, str]] = {
     "new": {},
     "old": {"tlb_generations": "off", "asid_slots": "0", "lazy_tlb_skips": "off", "cpumask_sticky": "off"},
     "two tags": {"asid_slots": "2", "flush_ceiling": "4", "mmap_lock": "rwsem"},
+    "four levels": {"geometry": "x86-64"},
+    "five levels": {
+        "geometry": "x86-64-5",
+        "tlb_generations": "off",
+        "asid_slots": "0",
+        "lazy_tlb_skips": "off",
+        "cpumask_sticky": "off",
+    },
 }
-"""What differs from the profile: how processors remember what they missed."""
+"""What differs from the profile: how processors remember what they missed, and how deep page tables are.
+
+Those that do not say it have one level of directories, as x86-32.
+"""
 
 MACHINES: Mapping[str, Mapping[str, str]] = {
     "bare": {},

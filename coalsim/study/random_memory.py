@@ -7,6 +7,11 @@ processors are lazy, busy, deaf or elsewhere when a flush reaches them.
 
 A page is faulted in only where nobody is about to unmap it, so tasks hardly ever die of
 their own program; hits need no such care.
+
+Where page tables have more than one level of directories, tasks also map a few pages at far
+places (`random_regions.py`).  Stacks of directories are freed with one page and made again,
+while walkers have pointers to them; copies by the kernel to places where nothing is mapped
+leave pointers to directories in walkers that have none to a table below.
 """
 
 from collections.abc import Callable
@@ -19,29 +24,13 @@ from coalsim.engine.clock import Op
 from coalsim.mm.virt.area import READ, READ_WRITE, Rights
 from coalsim.mm.virt.system import VirtualMemory
 from coalsim.mm.virt.task import Task, TaskKilled
+from coalsim.study.random_regions import Common, Region, far_places
 from coalsim.units import NS, PAGE_SIZE, US, CpuId, Time
 
 KNOWN = 200
 """Pages that a task remembers to use again."""
 SPACING_PAGES = 3 * 512
 """Now and then a mapping ends behind a page table, so that unmapping it frees tables."""
-
-
-@dataclass
-class Region:
-    """A mapping that tasks of one process share."""
-
-    address: int
-    pages: int
-    writable: bool = True
-    users: int = 0  # tasks that fault pages in
-
-
-@dataclass
-class Common:
-    """What the tasks of one process know of each other; synchronised."""
-
-    regions: list[Region] = field(default_factory=list)
 
 
 @dataclass
@@ -63,6 +52,10 @@ class Program:
     forks: int = 6
     asleep: list[Task] = field(default_factory=list)
     awake: int = 0
+    far: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.far = far_places(self.vm.kernel.geometry)
 
     def start(self) -> None:
         """Two processes: one with a task everywhere, one with tasks on some of the same processors."""
@@ -105,8 +98,8 @@ class Life:
 
     def run(self, steps: int) -> Op[None]:
         """Something at random, and hits after everything."""
-        weights = list(self.OPERATIONS.values())
-        operations = list(self.OPERATIONS)
+        chances = {**self.OPERATIONS, **(self.FAR_OPERATIONS if self._program.far else {})}
+        operations, weights = list(chances), list(chances.values())
         with suppress(TaskKilled):  # then it is synchronised, too
             for _ in range(steps):
                 operation = self._random.choices(operations, weights)[0]
@@ -130,10 +123,10 @@ class Life:
             self._unit.hit(vpn, random.random() < 0.4, "hit", "user")
             cpu.charge(random.randint(1, 400) * NS, "user")
 
-    def _region(self, *, alone: bool = False) -> Op[Region | None]:
-        """A mapping; one into which nobody faults, if it is to be changed."""
+    def _region(self, *, alone: bool = False, far: bool = False) -> Op[Region | None]:
+        """A mapping; one that is to be changed, or at a far place, if asked for."""
         yield from self._task.cpu.sync()
-        fit = [one for one in self._common.regions if not (alone and one.users)]
+        fit = self._common.fitting(alone=alone, far=far)
         return self._random.choice(fit) if fit else None
 
     def touch(self) -> Op[None]:
@@ -141,7 +134,19 @@ class Life:
         region = yield from self._region()
         if region is None:
             yield from self.map()
-            return
+        else:
+            yield from self._touch(region)
+
+    def touch_far(self) -> Op[None]:
+        """The same at a far place."""
+        region = yield from self._region(far=True)
+        if region is None:
+            yield from self.map_far()
+        else:
+            yield from self._touch(region)
+
+    def _touch(self, region: Region) -> Op[None]:
+        """Fault pages of a mapping in; synchronised."""
         region.users += 1
         first = region.address // PAGE_SIZE
         for _ in range(self._random.randint(1, 8)):
@@ -153,6 +158,18 @@ class Life:
         yield from self._task.cpu.sync()
         region.users -= 1
 
+    def copy(self) -> Op[None]:
+        """The kernel copies to or from far places, whether anything is mapped there or not."""
+        random = self._random
+        for _ in range(random.randint(1, 4)):
+            address = random.choice(self._program.far)
+            if random.random() < 0.5:
+                left = yield from self._task.copy_to_user(address, b"coal")
+            else:
+                left, _ = yield from self._task.copy_from_user(address, 4)
+            if not left:
+                self._known.append(address // PAGE_SIZE)
+
     # -- changing the address space ---------------------------------------------------------------
 
     def map(self) -> Op[None]:
@@ -163,11 +180,36 @@ class Life:
             yield from self._task.cpu.sync()
             self._common.regions.append(Region(address, pages))
 
+    def map_far(self) -> Op[None]:
+        """A few pages at a far place that is free."""
+        yield from self._task.cpu.sync()
+        common = self._common
+        free = [place for place in self._program.far if place not in common.taken]
+        if not free:
+            return
+        place, pages = self._random.choice(free), self._random.choice((1, 1, 2, 3))
+        common.taken[place] = None
+        address = yield from self._task.mmap(pages * PAGE_SIZE, address=place)
+        yield from self._task.cpu.sync()
+        if address == place:
+            common.regions.append(Region(place, pages))
+        else:
+            del common.taken[place]
+
     def unmap(self) -> Op[None]:
         """Take a mapping away, or its upper part."""
         region = yield from self._region(alone=True)
-        if region is None:
-            return
+        if region is not None:
+            yield from self._unmap(region)
+
+    def unmap_far(self) -> Op[None]:
+        """The same at a far place; its tables and directories go with the last page that needs them."""
+        region = yield from self._region(alone=True, far=True)
+        if region is not None:
+            yield from self._unmap(region)
+
+    def _unmap(self, region: Region) -> Op[None]:
+        """Take a mapping away, or its upper part; synchronised."""
         self._common.regions.remove(region)
         kept = self._random.choice((0, 0, region.pages // 2))
         address = region.address + kept * PAGE_SIZE
@@ -175,6 +217,9 @@ class Life:
         if kept:
             yield from self._task.cpu.sync()
             self._common.regions.append(Region(region.address, kept, region.writable))
+        elif region.address in self._common.taken:
+            yield from self._task.cpu.sync()
+            del self._common.taken[region.address]
 
     def discard(self) -> Op[None]:
         """Give pages back and keep the mapping; others may fault them in meanwhile."""
@@ -206,6 +251,8 @@ class Life:
         yield from self._task.cpu.sync()
         if address > 0:
             self._common.regions.append(Region(address, grown, region.writable))
+            if address != region.address:
+                self._common.taken.pop(region.address, None)
         else:
             self._common.regions.append(region)
 
@@ -224,7 +271,7 @@ class Life:
         copied = list(self._common.regions)
         for one in copied:
             one.users += 1  # nobody changes it meanwhile
-        common = Common([Region(one.address, one.pages, one.writable) for one in copied])
+        common = self._common.inherited()
         name = f"{self._name}/{program.forks}"
         life = program.life(common, name, 1 + program.steps // 3)
         child = yield from self._task.fork(name, life, random.choice(program.cpus))
@@ -288,3 +335,10 @@ class Life:
         wake: 3,
     }
     """What a task may do, and how often."""
+    FAR_OPERATIONS: ClassVar[dict[Callable[["Life"], Op[None]], int]] = {
+        map_far: 12,
+        unmap_far: 16,
+        touch_far: 4,
+        copy: 24,
+    }
+    """And where there are far places."""

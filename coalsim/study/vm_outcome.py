@@ -10,7 +10,6 @@ from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.virt.system import VirtualMemory
 from coalsim.observe.document import ResultDocument, latency_entry, nanoseconds
 from coalsim.observe.histogram import Histogram
-from coalsim.observe.quantities import Latency
 from coalsim.observe.vm_document import (
     FindingEntry,
     OperationEntry,
@@ -19,13 +18,11 @@ from coalsim.observe.vm_document import (
 )
 from coalsim.units import PAGE_SHIFT
 
-EMPTY: dict[str, object] = {}
-
 
 def vm_parts(system: System) -> dict[str, object]:
     """The parts of the document that only such runs have; at a barrier."""
     if not system.has_vm:
-        return dict(EMPTY)
+        return {}
     vm = system.vm
     vm.judge_all()
     parts: dict[str, object] = {
@@ -34,15 +31,10 @@ def vm_parts(system: System) -> dict[str, object]:
     }
     latencies = cast(Histogram, vm.shootdown_latencies)
     if latencies.count:
-        parts["shootdown_ns"] = latency(latencies)
+        parts["shootdown_ns"] = latency_entry(latencies)
     if vm.kernel.oracle is not None:
         parts["oracle"] = findings(vm.kernel.oracle)
     return parts
-
-
-def latency(histogram: Histogram) -> Latency:
-    """The latency columns of a histogram of picoseconds."""
-    return latency_entry(histogram)
 
 
 def operations(vm: VirtualMemory) -> dict[str, OperationEntry]:
@@ -56,7 +48,7 @@ def operations(vm: VirtualMemory) -> dict[str, OperationEntry]:
                 f"{name}: causes add up to {total}, latencies to {latencies.total}"
             )
             found[name] = {
-                "latency_ns": latency(latencies),
+                "latency_ns": latency_entry(latencies),
                 "by_cause_ns": {
                     cause: nanoseconds(time) for cause, time in sorted(kind.by_cause.items()) if time
                 },

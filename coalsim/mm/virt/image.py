@@ -17,7 +17,7 @@ from coalsim.engine.clock import Op
 from coalsim.mm.virt.area import READ_EXECUTE, Area
 from coalsim.mm.virt.fault import STACK_LIMIT
 from coalsim.mm.virt.heap import Heap
-from coalsim.mm.virt.mapping import populate
+from coalsim.mm.virt.populate import populate
 from coalsim.mm.virt.space import AddressSpace
 from coalsim.units import MIB, PAGE_SHIFT, Vpn
 

@@ -12,7 +12,7 @@ from coalsim.engine.clock import Op
 from coalsim.mm.paging.entry import PRESENT, USER, WRITABLE, pfn_of
 from coalsim.mm.shootdown.request import Flush
 from coalsim.mm.virt.area import Area, Rights
-from coalsim.mm.virt.fault import TABLES, Fault
+from coalsim.mm.virt.fault import TABLES
 from coalsim.mm.virt.kernel import TABLE_LINE
 from coalsim.mm.virt.space import FIND, AddressSpace
 from coalsim.mm.virt.unmap import Unmapping
@@ -63,15 +63,6 @@ def _find_gap(space: AddressSpace, cpu: Cpu, pages: int) -> Op[Vpn | None]:
     if first is None and (yield from space.recall_addresses(cpu, low, high)):
         first = space.areas.gap(pages, low=low, high=high)
     return first
-
-
-def populate(space: AddressSpace, cpu: Cpu, first: int, last: int, *, write: bool) -> Op[str]:
-    """Fault all pages of a range in, without exceptions."""
-    for vpn in range(first, last):
-        verdict = yield from Fault(space, cpu, Vpn(vpn), write=write).handle()
-        if verdict:
-            return verdict
-    return ""
 
 
 def unmap(space: AddressSpace, cpu: Cpu, first: int, last: int) -> Op[None]:

@@ -28,7 +28,7 @@ from coalsim.mm.virt.heap import Heap
 from coalsim.mm.virt.kernel import RANK_MMAP, RANK_TABLE, VmKernel
 from coalsim.mm.virt.rss import ResidentCount
 from coalsim.mm.virt.vma_lock import AreaLock, RangeLock
-from coalsim.units import PAGE_SHIFT, NodeId, Pfn, Vpn
+from coalsim.units import PAGE_SHIFT, NodeId, Vpn
 
 FIND = "area lookup"
 GATHER = "gather"
@@ -42,7 +42,6 @@ class SpaceCounts:
     """Of one space, in pages."""
 
     resident: int = 0
-    shared_zero: int = 0
 
 
 class AddressSpace(Loadable):
@@ -289,10 +288,6 @@ class AddressSpace(Loadable):
         floor = below.last if below is not None else 0
         ceiling = above.first if above is not None else self.kernel.geometry.kernel_first
         return floor, ceiling
-
-    def mapped_frames(self) -> list[Pfn]:
-        """Frames of all pages that are mapped, for tests; several times where several pages map one."""
-        return [pfn_of(entry) for _, entry in self.tables.entries(0, self.kernel.geometry.user_pages)]
 
     def validate(self) -> None:
         """Recount the slow way; at rest."""

@@ -26,6 +26,7 @@ from coalsim.mm.paging.entry import describe
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.virt import fork as forking
 from coalsim.mm.virt import mapping
+from coalsim.mm.virt import populate as populating
 from coalsim.mm.virt.area import READ_WRITE, Area, Rights
 from coalsim.mm.virt.fault import Fault
 from coalsim.mm.virt.lone_fault import find_place, map_alone
@@ -142,7 +143,7 @@ class Task:
         running = yield from self._enter("mmap")
         found = yield from mapping.map_area(self._space, self.cpu, area, fixed=address is not None)
         if found >= 0 and populate and (rights.read or rights.write):
-            yield from mapping.populate(self._space, self.cpu, found, found + pages, write=rights.write)
+            yield from populating.populate(self._space, self.cpu, found, found + pages, write=rights.write)
         yield from self._leave(running)
         return found << PAGE_SHIFT if found >= 0 else ENOMEM
 

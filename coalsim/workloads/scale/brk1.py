@@ -1,6 +1,8 @@
 """brk1: move the end of the heap up by a page, and down again.
 
-An operation is one of the two.  The page is never touched.
+An operation is one of the two, as in the original, which counts both.  The page is never
+touched.  The original sets two fixed addresses; here each task adds and takes away a page, so
+that threads, who share the break, always move it and never find it where they want it.
 Source: will-it-scale, tests/brk1.c (Blanchard).
 """
 

@@ -68,15 +68,17 @@ class Team:
             delay = int(uniform() * START_WIDTH) if self.starts == "spread" else 0
 
             def body(task: Task, meter: CpuMeter = meter, delay: Time = delay) -> Op[None]:
-                return _later(task, delay, loop(task, meter)) if delay else loop(task, meter)
+                if delay:
+                    return _later(task, meter, delay, loop)
+                return loop(task, meter)
 
             host.vm.run_task(home, cpu_id, name, body)
 
 
-def _later(task: Task, delay: Time, program: Op[None]) -> Op[None]:
-    """A program that begins after some work of the task's own."""
+def _later(task: Task, meter: CpuMeter, delay: Time, loop: Loop) -> Op[None]:
+    """The loop, after some work of the task's own."""
     yield from task.compute(delay)
-    yield from program
+    yield from loop(task, meter)
 
 
 def check_memory(machine: Machine, pages: int, key: str, value: int) -> None:

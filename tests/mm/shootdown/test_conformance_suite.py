@@ -4,15 +4,21 @@ from typing import Any
 
 import pytest
 from broken.always_early import AlwaysEarly
+from broken.asks_leaf_holders import AsksLeafHolders
 from broken.drops_superseded import DropsSuperseded
 from broken.forgets_one import ForgetsOne
 from broken.keeps_directory import KeepsDirectory
+from broken.keeps_upper_directories import KeepsUpperDirectories
 from broken.reuses_early import ReusesEarly
 from broken.trusts_lazy import TrustsLazy
 
+from coalsim.mm.paging.geometry import X86_64
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.registry import SHOOTDOWNS
-from coalsim.study.conformance import check_policy
+from coalsim.study.conformance import KERNELS, check_policy
+
+SHALLOW = [name for name, changes in KERNELS.items() if "geometry" not in changes]
+"""Kernels with one level of directories."""
 
 
 @pytest.mark.parametrize("name", SHOOTDOWNS)
@@ -62,7 +68,28 @@ def test_a_broken_policy_is_caught(policy: type[Shootdown], says: str, where: di
         assert finding.promised is not None or finding.reused is not None
 
 
+@pytest.mark.parametrize("policy", [KeepsUpperDirectories, AsksLeafHolders])
+def test_a_policy_that_is_broken_for_upper_directories_only_is_caught_where_there_are_some(
+    policy: type[Shootdown],
+) -> None:
+    """The report says which directory: it begins where the walk's pointer leads, and munmap freed it."""
+    assert check_policy(policy, cpus=(4,), kernels=SHALLOW, seeds=(1,)).passed
+    report = check_policy(policy, cpus=(4,), kernels=("four levels",), seeds=range(1, 13), until_failure=True)
+    assert not report.passed
+    found = report.trials[-1].findings
+    assert found
+    behind_directory = X86_64.span(1)
+    for finding in found:
+        assert finding.site.endswith("(page walk)")
+        assert finding.died.site == "munmap"
+        assert finding.vpn % behind_directory == 0
+        assert f"{finding.site}): page {finding.vpn:#x} of space {finding.space}" in report.text()
+
+
 def test_the_same_seeds_give_the_same_report() -> None:
     """To the byte."""
-    first, second = (check_policy(TrustsLazy, cpus=(4,), seeds=(1,)).text() for _ in range(2))
+    kernels = ("two tags", "four levels")
+    first, second = (
+        check_policy(TrustsLazy, cpus=(4,), kernels=kernels, seeds=(1,)).text() for _ in range(2)
+    )
     assert first == second

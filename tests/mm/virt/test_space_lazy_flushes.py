@@ -7,6 +7,7 @@ from vm_bench import MODES, VmBench, vpn_of
 
 from coalsim.engine.clock import Op
 from coalsim.mm.virt.area import Area
+from coalsim.mm.virt.heap import Heap
 from coalsim.mm.virt.task import SpinFlag, Task
 from coalsim.units import MIB, PAGE_SIZE, US, Vpn
 
@@ -148,9 +149,9 @@ def test_the_heap_grows_into_addresses_that_wait() -> None:
     """brk gets what was unmapped just above the break."""
 
     def program(task: Task) -> Op[None]:
-        heap = task.process.space.heap
+        space = task.process.space
         yield from task.cpu.sync()
-        heap.start = heap.end = vpn_of(FIXED)
+        space.heap = Heap(space.areas, vpn_of(FIXED))
         yield from task.munmap(FIXED, PAGES * PAGE_SIZE)
         assert (yield from task.brk(2 * PAGE_SIZE)) == FIXED + 2 * PAGE_SIZE
         assert (yield from task.load(FIXED, 3)) == bytes(3)

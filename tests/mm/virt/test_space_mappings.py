@@ -209,6 +209,28 @@ def test_neighbours_that_are_alike_become_one_area() -> None:
         bench.run(program)
 
 
+def test_populating_takes_the_lock_once(bench: VmBench) -> None:
+    """For reading, over all pages; no fault of it takes an area's lock or leaves a page out."""
+    taken = []
+
+    def reads() -> int:
+        stat = bench.tasks[0].process.space.mmap_lock.lock_class.read_stat
+        return 0 if stat is None else stat.row().acquisitions
+
+    def program(task: Task) -> Op[None]:
+        base = yield from task.mmap(16 * PAGE_SIZE, populate=True)
+        yield from task.cpu.sync()
+        taken.append(reads())
+        areas = task.process.space.areas
+        area = areas.find(vpn_of(base))
+        assert area is not None
+        assert area.lock is None or task.process.space.lock_of(area).line.owner < 0
+        assert bench.counts.faults == bench.counts.anonymous == 16
+
+    bench.run(program)
+    assert taken == [0 if bench.system.switches.mmap_lock == "range" else 1]
+
+
 # -- munmap ------------------------------------------------------------------------------------
 
 

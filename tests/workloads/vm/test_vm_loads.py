@@ -319,6 +319,7 @@ def test_more_pages_than_memory_are_refused(
         ("radixvm_global", {"cpus": 4, "rounds": 4}),
         ("pft", {"cpus": 4, "mib": 1}),
         ("mmap_touch_munmap", {"cpus": 4, "rounds": 15, "mode": "threads"}),
+        ("mmap_touch_munmap", {"cpus": 4, "rounds": 15, "mode": "threads", "start": "spread"}),
         ("fork_cow", {"cpus": 3, "pages": 40, "rounds": 2}),
         ("gc_mprotect", {"cpus": 4, "pages": 8, "rounds": 10, "think": "exp:1us"}),
         ("page_table_placement", {**SPREAD, "cpus": 3}),
