@@ -39,11 +39,11 @@ class FilteredShootdown(ConcurrentShootdown):
         raise NotImplementedError(f"{type(self).__name__} does not say who can have a page")
 
     def candidates(self, cpu: Cpu, request: Flush) -> list[Cpu]:
-        """Those of the mask who can have it; everybody, where all of the context is to be flushed.
+        """Those of the mask who can have it; everybody, where unmappings overlap.
 
-        That is so when unmappings overlap: what the other one has taken away is not named here.
+        Then all of the context is flushed, and what the other one has taken away is not named here.
         """
-        if request.full:
+        if request.full and not request.keeps_frames:
             return super().candidates(cpu, request)
         bits = self.holders(request)
         return [target for target in super().candidates(cpu, request) if bits >> target.id & 1]
