@@ -10,7 +10,8 @@ from coalsim.engine.clock import Op
 from coalsim.locks.qspinlock import QueuedSpinLock
 from coalsim.mm.shootdown.broadcast import BroadcastShootdown
 from coalsim.mm.shootdown.request import Flush
-from coalsim.mm.virt.task import SpinFlag, Task
+from coalsim.mm.virt.spin_flag import SpinFlag
+from coalsim.mm.virt.task import Task
 from coalsim.observe.histogram import Histogram
 from coalsim.profiles.profile import load_profile
 from coalsim.topology.presets import load_machine

@@ -20,7 +20,8 @@ from coalsim.cpus.runqueue import Thread
 from coalsim.cpus.tablelines import LineCosts, TableLines
 from coalsim.cpus.tlb import Shape
 from coalsim.cpus.vcpu import VcpuSchedule
-from coalsim.cpus.walker import TranslationUnit, WalkCosts
+from coalsim.cpus.walked import WalkCosts
+from coalsim.cpus.walker import TranslationUnit
 from coalsim.engine.clock import Engine, Op
 from coalsim.locks.base import SpinLock
 from coalsim.locks.rwsem import RwSemaphore

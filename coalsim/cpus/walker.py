@@ -11,21 +11,19 @@ A store hits only an entry that is known to be dirty; any other store walks agai
 D, and learns there whether the page may be written.
 A walk costs `walk_fixed` and one read per level that no paging-structure cache knows, by
 where the line of the table is (`tablelines.py`).
-
-Page tables are reached through the `Tree` protocol, filled in by mm/paging.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from coalsim.cpus.access import Hits
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.oracle import Oracle, Run
 from coalsim.cpus.tablelines import LINE_SHIFT, TableLines, line_of
-from coalsim.cpus.tlb import Entry, Shape, Tlb
+from coalsim.cpus.tlb import Entry, Tlb
 from coalsim.cpus.tlb_level import TAG_BITS
 from coalsim.cpus.translation import Translation
+from coalsim.cpus.walked import Mapped, ReadStep, TableWords, Tree, WalkCosts
 from coalsim.units import Pfn, Time, Vpn
 
 PRESENT, WRITABLE, USER, ACCESSED, DIRTY, GLOBAL = 0x1, 0x2, 0x4, 0x20, 0x40, 0x100  # x86 entries
@@ -36,83 +34,6 @@ AT_ONCE = 64
 """Hits one by one before a longer run of hits in L1 is tried again."""
 JUDGE_AT = 64
 """So many uses may wait for judgement before a processor that happens to be synchronised judges them."""
-
-
-class TableWords(Protocol):
-    """A table in a frame."""
-
-    pfn: Pfn
-    linked: bool
-    """Some directory entry points to it."""
-
-    @property
-    def slots(self) -> "Sequence[int] | Mapping[int, int]":
-        """Its entries, by index."""
-
-    def exchange(self, index: int, word: int) -> int:
-        """Store an entry; returns the old one."""
-
-
-class ReadStep(Protocol):
-    """One read of a walk: which word of which frame, and what it said."""
-
-    @property
-    def level(self) -> int:
-        """From the root, 0."""
-
-    @property
-    def pfn(self) -> Pfn:
-        """The table's frame."""
-
-    @property
-    def index(self) -> int:
-        """The word's index there."""
-
-    @property
-    def entry(self) -> int:
-        """The word."""
-
-
-class Tree(Protocol):
-    """One tree of page tables."""
-
-    def leaf(self, vpn: Vpn) -> "tuple[TableWords, int] | None":
-        """The leaf table and the index there."""
-
-    def path(self, vpn: Vpn) -> "Sequence[ReadStep]":
-        """What the hardware reads."""
-
-
-class Mapped(Protocol):
-    """What the walker needs to know of an address space."""
-
-    number: int
-    translations: dict[int, Translation]
-    """By page: the living translations that some TLB has held."""
-    tables: dict[int, Translation]
-    """By frame of the table: the living pointers to tables that some walker has cached."""
-    forget_at: int
-    """So many translations are worth looking for those that nobody can use any more."""
-
-    def forget_unused(self) -> None:
-        """Look for them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WalkCosts:
-    """Times in ps, and sizes."""
-
-    l1_hit: Time
-    l2_hit: Time  # all of it
-    walk_fixed: Time
-    set_accessed: Time
-    l1: Shape
-    l2: Shape
-    structure_entries: tuple[int, ...]  # of the paging-structure caches, from the one next to the leaf up
-    leaf_bits: int  # vpn >> this: number of the leaf table
-    index_bits: tuple[int, ...]  # of all levels, root first
-    root_accessed: bool = True  # entries of the root have a bit A: PAE's do not
-    entry_bytes: int
 
 
 class Cached(NamedTuple):

@@ -24,7 +24,8 @@ from coalsim.cpus.oracle import Oracle
 from coalsim.cpus.tablelines import LineCosts, TableLines
 from coalsim.cpus.tlb import Shape as TlbShape
 from coalsim.cpus.translation import Moment, Translation
-from coalsim.cpus.walker import TranslationUnit, Tree, WalkCosts
+from coalsim.cpus.walked import Tree, WalkCosts
+from coalsim.cpus.walker import TranslationUnit
 from coalsim.engine.clock import Op
 from coalsim.engine.messages import Shot
 from coalsim.mm.paging.context import Context, Loaded

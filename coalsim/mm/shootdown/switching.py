@@ -15,7 +15,7 @@ has only the kernel's.
 
 from coalsim.cpus.cpu import SWITCH, Cpu
 from coalsim.cpus.runqueue import Thread
-from coalsim.cpus.walker import Tree
+from coalsim.cpus.walked import Tree
 from coalsim.engine.clock import Op
 from coalsim.mm.paging.context import Context, Loaded
 from coalsim.mm.shootdown.base import Shootdown

@@ -14,8 +14,8 @@ A task stays on the processor that it was started on.
 from collections.abc import Callable, Sequence
 from random import Random
 
+from coalsim.cpus.access import USER
 from coalsim.cpus.cpu import Cpu
-from coalsim.cpus.deadlock import Agent
 from coalsim.cpus.operation import Running as Entered
 from coalsim.cpus.runqueue import Thread
 from coalsim.cpus.tlb_level import TAG_BITS
@@ -25,16 +25,16 @@ from coalsim.errors import KernelPanic
 from coalsim.mm.paging.entry import describe
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.virt import fork as forking
-from coalsim.mm.virt import mapping
+from coalsim.mm.virt import mapping, moving
 from coalsim.mm.virt import populate as populating
 from coalsim.mm.virt.area import READ_WRITE, Area, Rights
 from coalsim.mm.virt.fault import Fault
 from coalsim.mm.virt.lone_fault import find_place, map_alone
 from coalsim.mm.virt.process import Process
+from coalsim.mm.virt.spin_flag import SpinFlag
 from coalsim.mm.virt.uaccess import is_kernel_pointer, is_user_pointer, pieces
 from coalsim.units import PAGE_SHIFT, PAGE_SIZE, Pfn, Time, Vpn
 
-USER = "user"
 SYSCALL = "syscall"
 EXCEPTION = "exception"
 ENOMEM = -12
@@ -51,46 +51,6 @@ class TaskKilled(Exception):  # an unwinding, not a mistake
 
 class BadCopy(Exception):  # an unwinding, not a mistake
     """A copy to or from user memory met an address that nothing makes usable."""
-
-
-class SpinFlag:
-    """A word in user memory that threads spin on.
-
-    Args:
-        name: for reports of runs in which nobody sets it.
-    """
-
-    __slots__ = ("_spinners", "is_set", "name")
-
-    def __init__(self, name: str = "flag") -> None:
-        self.name = name
-        self.is_set = False
-        self._spinners: list[Cpu] = []
-
-    def set(self, cpu: Cpu) -> Op[None]:
-        """Let all who spin on it go on, one line transfer later."""
-        yield from cpu.sync()
-        self.is_set = True
-        spinners, self._spinners = self._spinners, []
-        for spinner in spinners:
-            spinner.blocked_on = None
-            spinner.alarm.arm(cpu.clock + max(1, spinner.transfer[cpu.id]))
-
-    def wait(self, cpu: Cpu) -> Op[None]:
-        """Spin until it is set, serving interrupts; costs no events meanwhile."""
-        yield from cpu.sync()
-        if not self.is_set:
-            self._spinners.append(cpu)
-            cpu.blocked_on = self
-            yield from cpu.wait(USER)
-
-    def blockers(self) -> Sequence[Agent]:
-        """Anybody may set it, so nobody is known to be in the way."""
-        return ()
-
-    def describe(self) -> str:
-        """As reports name it."""
-        return f"{self.name}, spinning in user code"
 
 
 class Task:
@@ -183,7 +143,7 @@ class Task:
             return EINVAL
         first, last = _pages(address, old_length)
         running = yield from self._enter("mremap")
-        found = yield from mapping.move(
+        found = yield from moving.move(
             self._space, self.cpu, first, last - first, -(-new_length // PAGE_SIZE)
         )
         yield from self._leave(running)

@@ -12,7 +12,8 @@ from typing import Literal
 
 from coalsim.cpus.coherence import CacheLine
 from coalsim.engine.clock import Op
-from coalsim.mm.virt.task import SpinFlag, Task
+from coalsim.mm.virt.spin_flag import SpinFlag
+from coalsim.mm.virt.task import Task
 
 LINE = "line:gate"
 

@@ -10,7 +10,8 @@ letter); Amit, Tai, Wei, "Don't shoot down TLB shootdowns!", EuroSys 2020.
 from dataclasses import dataclass
 
 from coalsim.engine.clock import Op
-from coalsim.mm.virt.task import SpinFlag, Task
+from coalsim.mm.virt.spin_flag import SpinFlag
+from coalsim.mm.virt.task import Task
 from coalsim.units import PAGE_SIZE
 from coalsim.workloads.base import CpuMeter, VirtualHost
 from coalsim.workloads.vm.team import TeamLoad

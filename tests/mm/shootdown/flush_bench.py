@@ -13,7 +13,8 @@ from coalsim.engine.clock import Op
 from coalsim.locks.qspinlock import QueuedSpinLock
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.system import FlushCounts
-from coalsim.mm.virt.task import SpinFlag, Task
+from coalsim.mm.virt.spin_flag import SpinFlag
+from coalsim.mm.virt.task import Task
 from coalsim.observe.histogram import Histogram
 from coalsim.profiles.profile import load_profile
 from coalsim.topology.synthetic import machine_from_synthetic

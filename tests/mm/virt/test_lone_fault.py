@@ -6,7 +6,8 @@ import pytest
 from vm_bench import MODES, PLAIN, VmBench
 
 from coalsim.engine.clock import Op
-from coalsim.mm.virt.task import Body, SpinFlag, Task
+from coalsim.mm.virt.spin_flag import SpinFlag
+from coalsim.mm.virt.task import Body, Task
 from coalsim.units import PAGE_SIZE, US
 
 PAGES = 200

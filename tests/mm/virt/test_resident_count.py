@@ -5,7 +5,8 @@ from vm_bench import MODES, SMALL, VmBench, at, run
 
 from coalsim.engine.clock import Op
 from coalsim.mm.virt.rss import RSS_LINE
-from coalsim.mm.virt.task import SpinFlag, Task
+from coalsim.mm.virt.spin_flag import SpinFlag
+from coalsim.mm.virt.task import Task
 from coalsim.units import MS, PAGE_SIZE, US
 
 FIXED = 0x4000_0000

@@ -8,7 +8,8 @@ from vm_bench import VmBench, at, entry_of, maps, vpn_of
 from coalsim.engine.clock import Op
 from coalsim.mm.paging.entry import DIRTY, PRESENT, WRITABLE, pfn_of
 from coalsim.mm.virt.area import NONE, READ, READ_WRITE, WRITE, Area, Rights
-from coalsim.mm.virt.task import Body, SpinFlag, Task
+from coalsim.mm.virt.spin_flag import SpinFlag
+from coalsim.mm.virt.task import Body, Task
 from coalsim.units import MS, NS, PAGE_SHIFT, PAGE_SIZE, US, Time, Vpn
 
 STACK_TOP = 0x80000

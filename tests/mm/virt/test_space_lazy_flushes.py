@@ -8,7 +8,8 @@ from vm_bench import MODES, VmBench, vpn_of
 from coalsim.engine.clock import Op
 from coalsim.mm.virt.area import Area
 from coalsim.mm.virt.heap import Heap
-from coalsim.mm.virt.task import SpinFlag, Task
+from coalsim.mm.virt.spin_flag import SpinFlag
+from coalsim.mm.virt.task import Task
 from coalsim.units import MIB, PAGE_SIZE, US, Vpn
 
 FIXED = 0x4000_0000

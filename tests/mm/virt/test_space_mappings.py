@@ -6,7 +6,8 @@ from vm_bench import VmBench, at, entry_of, maps, vpn_of
 from coalsim.engine.clock import Op
 from coalsim.mm.paging.entry import USER, WRITABLE
 from coalsim.mm.virt.area import NONE, READ, READ_EXECUTE, READ_WRITE
-from coalsim.mm.virt.task import EFAULT, EINVAL, ENOMEM, SpinFlag, Task
+from coalsim.mm.virt.spin_flag import SpinFlag
+from coalsim.mm.virt.task import EFAULT, EINVAL, ENOMEM, Task
 from coalsim.units import MIB, MS, PAGE_SIZE, US
 
 KERNELS: dict[str, tuple[str, dict[str, str]]] = {

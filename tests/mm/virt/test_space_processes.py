@@ -8,7 +8,8 @@ from coalsim.errors import DeadlockError
 from coalsim.mm.paging.entry import WRITABLE, pfn_of
 from coalsim.mm.virt.area import READ, READ_WRITE, Area
 from coalsim.mm.virt.process import Process
-from coalsim.mm.virt.task import Body, SpinFlag, Task
+from coalsim.mm.virt.spin_flag import SpinFlag
+from coalsim.mm.virt.task import Body, Task
 from coalsim.units import MS, PAGE_SIZE, US, Time, Vpn
 
 KERNELS: dict[str, tuple[str, dict[str, str]]] = {

@@ -10,7 +10,8 @@ from vm_bench import VmBench, at
 
 from coalsim.engine.clock import Op
 from coalsim.mm.virt.area import READ, READ_WRITE
-from coalsim.mm.virt.task import SpinFlag, Task
+from coalsim.mm.virt.spin_flag import SpinFlag
+from coalsim.mm.virt.task import Task
 from coalsim.units import MS, NS, PAGE_SIZE, US, Pfn, Time
 
 ONE_NODE = "pack:1 numa:1 core:4 pu:1"

@@ -5,7 +5,8 @@ from vm_bench import VmBench, at
 
 from coalsim.engine.clock import Op
 from coalsim.mm.virt.area import READ, READ_WRITE
-from coalsim.mm.virt.task import Body, SpinFlag, Task
+from coalsim.mm.virt.spin_flag import SpinFlag
+from coalsim.mm.virt.task import Body, Task
 from coalsim.units import MS, PAGE_SIZE, US
 
 FIXED = 0x4000_0000
