@@ -89,7 +89,6 @@ def flush_times(machine: Machine) -> FlushTimes:
         invlpg=ps("invlpg"),
         invlpg_next=ps("invlpg_next"),
         asid_flush=ps("cr3_flush"),
-        global_flush=ps("global_flush"),
         interrupt_entry=ps("interrupt_entry"),
         interrupt_exit=ps("interrupt_exit"),
         broadcast_issue=ps("broadcast_issue"),

@@ -43,7 +43,6 @@ class Sends(NamedTuple):
 
     busy: Time  # of the sender
     arrivals: list[tuple[Time, Cpu]]
-    sends: int  # writes, exits or hypercalls
     irq_off: bool  # interrupts are off while the sender is busy
 
 
@@ -125,12 +124,12 @@ class X2apicCluster(Delivery):
         """Clusters in the order of their first target."""
         write, flight = self._write, self.machine.ipi_row(sender.id)
         if len(targets) in (1, self._everybody_else):
-            return Sends(write, [(write + flight[cpu.id], cpu) for cpu in targets], 1, irq_off=False)
+            return Sends(write, [(write + flight[cpu.id], cpu) for cpu in targets], irq_off=False)
         cluster, turn = self._cluster, dict[int, int]()
         arrivals = [
             (turn.setdefault(cluster[cpu.id], len(turn) + 1) * write + flight[cpu.id], cpu) for cpu in targets
         ]
-        return Sends(len(turn) * write, arrivals, len(turn), irq_off=bool(turn))
+        return Sends(len(turn) * write, arrivals, irq_off=bool(turn))
 
     def soonest(self, distance: Distance) -> Time:
         """The first write's."""
@@ -146,7 +145,7 @@ class X2apicPhysical(Delivery):
         """Targets in the order of their ids."""
         write, flight = self._write, self.machine.ipi_row(sender.id)
         arrivals = [(turn * write + flight[cpu.id], cpu) for turn, cpu in enumerate(targets, 1)]
-        return Sends(len(arrivals) * write, arrivals, len(arrivals), irq_off=len(arrivals) > 1)
+        return Sends(len(arrivals) * write, arrivals, irq_off=len(arrivals) > 1)
 
     def soonest(self, distance: Distance) -> Time:
         """The first write's."""
@@ -177,7 +176,7 @@ class KvmExit(_Guest):
         """The host serves an exit before the guest can write again."""
         kick, step = self.costs.kick, self.costs.vm_exit + self.costs.per_target
         arrivals = [(turn * step + kick, cpu) for turn, cpu in enumerate(targets, 1)]
-        return Sends(len(arrivals) * step, arrivals, len(arrivals), irq_off=len(arrivals) > 1)
+        return Sends(len(arrivals) * step, arrivals, irq_off=len(arrivals) > 1)
 
     def soonest(self, distance: Distance) -> Time:
         """The first exit's."""
@@ -200,13 +199,12 @@ class KvmPv(KvmExit):
         costs, ids = self.costs, self._ids
         done = 0
         arrivals = []
-        windows = self._windows(targets)
-        for window in windows:
+        for window in self._windows(targets):
             done += costs.hypercall
             for cpu in sorted(window, key=lambda cpu: ids[cpu.id]):
                 done += costs.per_target
                 arrivals.append((done + costs.kick, cpu))
-        return Sends(done, arrivals, len(windows), irq_off=True)
+        return Sends(done, arrivals, irq_off=True)
 
     def soonest(self, distance: Distance) -> Time:
         """An exit's or a hypercall's, whichever is shorter."""
@@ -241,7 +239,7 @@ class Posted(_Guest):
         for cpu in targets:
             done += post + line[cpu.id]
             arrivals.append((done + notify, cpu))
-        return Sends(done, arrivals, len(arrivals), irq_off=len(arrivals) > 1)
+        return Sends(done, arrivals, irq_off=len(arrivals) > 1)
 
     def soonest(self, distance: Distance) -> Time:
         """The first posting's, with the line."""

@@ -33,18 +33,6 @@ class CallQueue:
         self._entry: Time = 0
         self.interrupts = 0
 
-    def call(self, initiator: Cpu, arrival: Time, shot: Shot[Cpu]) -> None:
-        """Ask the processor to run `shot`; synchronised.
-
-        Args:
-            initiator: who asks.
-            arrival: when an interrupt sent now would arrive.
-            shot: what to run, with this processor among its targets.
-        """
-        if not self.joins(initiator, shot):
-            self.claim(shot)
-            interrupt(initiator, 0, [Party(arrival, [self._cpu], [self], [0])], shot)
-
     def is_free(self, now: Time) -> bool:
         """Whether a request has to send an interrupt, since there is none that it could join."""
         return not self.is_claimed and now >= self.handler_starts

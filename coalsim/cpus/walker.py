@@ -1,4 +1,4 @@
-"""One processor's translation hardware: TLB, paging-structure caches and the walker.
+"""One processor's translation hardware: its TLB, and the walker that fills it.
 
     lookup -> hit                                   private: `look`
            -> walk: skip what the paging-structure caches know, read the rest,
@@ -10,37 +10,28 @@ the dead entry would be filled behind it.
 A store hits only an entry that is known to be dirty; any other store walks again to set
 D, and learns there whether the page may be written.
 A walk costs `walk_fixed` and one read per level that no paging-structure cache knows, by
-where the line of the table is (`tablelines.py`).
+where the line of the table is (`tablelines.py`, `structure_caches.py`).
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from coalsim.cpus.access import Hits
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.oracle import Oracle, Run
+from coalsim.cpus.structure_caches import ASID_SHIFT, FRAME_MASK, StructureCaches
 from coalsim.cpus.tablelines import LINE_SHIFT, TableLines, line_of
 from coalsim.cpus.tlb import Entry, Tlb
 from coalsim.cpus.tlb_level import TAG_BITS
 from coalsim.cpus.translation import Translation
-from coalsim.cpus.walked import Mapped, ReadStep, TableWords, Tree, WalkCosts
+from coalsim.cpus.walked import Mapped, TableWords, Tree, WalkCosts
 from coalsim.units import Pfn, Time, Vpn
 
 PRESENT, WRITABLE, USER, ACCESSED, DIRTY, GLOBAL = 0x1, 0x2, 0x4, 0x20, 0x40, 0x100  # x86 entries
-FRAME_MASK = 0x000F_FFFF_FFFF_F000
-ASID_SHIFT = 40  # an ASID above every page number
 WALK = "walk"
 AT_ONCE = 64
 """Hits one by one before a longer run of hits in L1 is tried again."""
 JUDGE_AT = 64
 """So many uses may wait for judgement before a processor that happens to be synchronised judges them."""
-
-
-class Cached(NamedTuple):
-    """A pointer to a table in a paging-structure cache."""
-
-    table: TableWords
-    translation: Translation
 
 
 class TranslationUnit:
@@ -57,7 +48,6 @@ class TranslationUnit:
     """
 
     __slots__ = (
-        "_caches",
         "_costs",
         "_cpu",
         "_entry_bytes",
@@ -66,9 +56,9 @@ class TranslationUnit:
         "_leaf_bits",
         "_leaf_mask",
         "_lines",
+        "_note_pointer",
         "_pointers",
         "_table_of",
-        "_walk_sites",
         "asid",
         "l1_hit",
         "missed",
@@ -76,6 +66,7 @@ class TranslationUnit:
         "oracle",
         "settle",
         "space",
+        "structure_caches",
         "tlb",
         "touch_now",
         "tree",
@@ -108,9 +99,8 @@ class TranslationUnit:
         if oracle is not None:
             oracle.settle.append(self.settle)
         cpu.settle = self.settle
-        self._caches: list[dict[int, Cached]] = [{} for _ in costs.structure_entries]
-        self._pointers = self._caches[0] if self._caches else {}  # to leaf tables
-        self._walk_sites: dict[str, str] = {}  # by site: its name where the walker is what uses a translation
+        self.structure_caches = caches = StructureCaches(cpu, costs, table_of, self.unchecked)
+        self._pointers, self._note_pointer = caches.leaf_pointers, caches.note
         self.missed = -1  # page and ASID of the last lookup that found nothing; -1: something came in since
         self.l1_hit = costs.l1_hit
         self.asid = 0
@@ -156,8 +146,9 @@ class TranslationUnit:
                 self.missed = key
                 return False
             cost = self.l1_hit if self.tlb.level == 1 else self._costs.l2_hit
-        if write and not entry.dirty:
-            return False
+            if write and not entry.dirty:
+                self._uncount()
+                return False
         cpu = self._cpu
         clock = cpu.clock
         if self.unchecked is not None:
@@ -167,6 +158,14 @@ class TranslationUnit:
         if clock > cpu.limit:
             cpu.tail.append((cause, cost))
         return True
+
+    def _uncount(self) -> None:
+        """The last lookup has found an entry that a store may not use: no hit, on whatever level."""
+        tlb = self.tlb
+        if tlb.level == 1:
+            tlb.hits_l1 -= 1
+        else:
+            tlb.hits_l2 -= 1
 
     def hits(self, vpns: Sequence[int], start: int, write: bool, site: str, cause: str) -> int:
         """Use pages one after the other, after a look, up to one that misses; how many that were."""
@@ -244,12 +243,6 @@ class TranslationUnit:
         self._note_pointer(cached, site)
         return self._use_entry(table, index, line, vpn, write, user, site)
 
-    def _note_pointer(self, cached: Cached, site: str) -> None:
-        """A walk uses a pointer of the paging-structure cache: that is judged, too."""
-        if self.unchecked is not None:
-            name = self._walk_sites.get(site) or self._walk_site(site)
-            self.unchecked.append((self._cpu.clock, cached.translation, False, name))
-
     def _use_entry(
         self, table: TableWords, index: int, line: int, vpn: Vpn, write: bool, user: bool, site: str
     ) -> bool:
@@ -282,11 +275,6 @@ class TranslationUnit:
         if self.oracle is not None:
             self.oracle.judge(self._cpu.id)
 
-    def _walk_site(self, site: str) -> str:
-        """The name of a site where not the program but a walk on its behalf uses a translation."""
-        name = self._walk_sites[site] = f"{site} (page walk)"
-        return name
-
     def _new_translation(self, space: Mapped, vpn: Vpn, word: int) -> Translation:
         if len(space.translations) >= space.forget_at:
             space.forget_unused()
@@ -309,7 +297,7 @@ class TranslationUnit:
         assert tree is not None, "a walk needs an address space"
         assert space is not None, "a walk needs an address space"
         path = tree.path(vpn)
-        first = self._first_read(vpn, len(costs.index_bits), site)
+        first = self.structure_caches.first_read(self.asid, vpn, site)
         for step in path[first:]:
             if step.level == len(costs.index_bits) - 1:
                 break
@@ -322,68 +310,14 @@ class TranslationUnit:
                 if table is not None:
                     table.exchange(step.index, step.entry | ACCESSED)
                     self.walk_cost += costs.set_accessed + self._lines.write(cpu, line)
-            self._remember(space, vpn, step)
+            self.structure_caches.remember(self.asid, space, vpn, step)
         if path[-1].level != len(costs.index_bits) - 1:
             return None
         leaf = tree.leaf(vpn)
         assert leaf is not None, "the path has just led to it"
         return leaf[0]
 
-    def _first_read(self, vpn: Vpn, levels: int, site: str) -> int:
-        """The level at which the walk starts, by what the upper paging-structure caches know."""
-        bits, unchecked = self._costs.index_bits, self.unchecked
-        shift = self._leaf_bits
-        for above in range(1, len(self._caches)):
-            shift += bits[levels - 1 - above]
-            key = self.asid << ASID_SHIFT | vpn >> shift
-            cache = self._caches[above]
-            cached = cache.pop(key, None)
-            if cached is None:
-                continue
-            if unchecked is not None:
-                name = self._walk_sites.get(site) or self._walk_site(site)
-                unchecked.append((self._cpu.clock, cached.translation, False, name))
-            if cached.table.linked:
-                cache[key] = cached
-                return levels - 1 - above
-        return 0
-
-    def _remember(self, space: Mapped, vpn: Vpn, step: ReadStep) -> None:
-        """Put the pointer that a step read into the cache of its level."""
-        costs = self._costs
-        above = len(costs.index_bits) - 2 - step.level  # 0: it points to a leaf table
-        if above >= len(self._caches):
-            return
-        pfn = Pfn((step.entry & FRAME_MASK) >> 12)
-        table = self._table_of(pfn)
-        if table is None:
-            return
-        shift = self._leaf_bits + sum(costs.index_bits[step.level + 1 : -1])
-        number = vpn >> shift
-        translation = space.tables.get(pfn)
-        if translation is None:
-            translation = space.tables[pfn] = Translation(
-                space.number, Vpn(number << shift), pfn, writable=True, user=True
-            )
-        cache = self._caches[above]
-        cache[self.asid << ASID_SHIFT | number] = Cached(table, translation)
-        if len(cache) > costs.structure_entries[above]:
-            del cache[next(iter(cache))]
-
-    # -- walks that nobody asked for ------------------------------------------------------
-
-    def pointers(self) -> list[Translation]:
-        """The pointers to leaf tables that speculative walks could follow: those of the present ASID."""
-        if not self._caches or self.space is None:
-            return []
-        held = self._caches[0].items()
-        return [cached.translation for key, cached in held if key >> ASID_SHIFT == self.asid]
-
-    def guess(self, pointers: Sequence[Translation], at: Time, reason: str) -> None:
-        """A speculative walk may have followed these, up to the end of a flush's handler."""
-        if self.unchecked is not None:
-            site = f"speculative page walk in the handler of the flush for {reason}"
-            self.unchecked.extend((at, pointer, False, site) for pointer in pointers)
+    # -- what is loaded --------------------------------------------------------------------
 
     def load(self, asid: int, space: Mapped, tree: Tree) -> None:
         """Another address space is used from now on."""
@@ -401,26 +335,16 @@ class TranslationUnit:
         """INVLPG of every page of a range; the paging-structure caches of the ASID go too."""
         self.settle()
         self.tlb.invalidate_range(first, last, asid)
-        for cache in self._caches:
-            if cache:
-                self._forget_tables(asid)
-                return
+        self.structure_caches.forget(asid)
 
     def flush(self, asid: int) -> int:
         """Everything of one ASID but global entries; how many pages that were."""
         self.settle()
-        self._forget_tables(asid)
+        self.structure_caches.forget(asid)
         return self.tlb.flush_asid(asid)
 
     def flush_all(self) -> int:
         """Everything, global entries too."""
         self.settle()
-        for cache in self._caches:
-            cache.clear()
+        self.structure_caches.forget_all()
         return self.tlb.flush_all()
-
-    def _forget_tables(self, asid: int) -> None:
-        for cache in self._caches:
-            if cache:
-                for key in [key for key in cache if key >> ASID_SHIFT == asid]:
-                    del cache[key]

@@ -7,25 +7,13 @@ since it means that the policy is wrong and the run's numbers are worth nothing.
 from collections.abc import Iterator
 
 from coalsim.guarded import clean
+from coalsim.mm.virt.counts import VmCounts
 from coalsim.observe import numbers
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.operations import operations_table
 from coalsim.observe.quantities import Count, Latency
 from coalsim.observe.tables import PLAIN, Style, Table, columns, render
 from coalsim.observe.vm_document import FindingEntry, OracleEntry, VirtualMemoryEntry
-
-OUTCOMES = (
-    "anonymous",
-    "zero_page",
-    "cow_copies",
-    "cow_reuses",
-    "fills",
-    "spurious",
-    "lost_races",
-    "bad_area",
-    "bad_rights",
-)
-"""What a fault can come to; each ends in one of them unless there is no memory."""
 
 
 def vm_summary(document: ResultDocument, style: Style = PLAIN) -> Iterator[str]:
@@ -97,7 +85,7 @@ def _tlb_table(counts: VirtualMemoryEntry) -> Table:
 def _faults(counts: VirtualMemoryEntry) -> str:
     """Two lines: what became of the faults, which adds up, and what else was counted."""
     faults = counts["faults"]
-    done = [name for name in OUTCOMES if faults.get(name)]
+    done = [name for name in VmCounts.OUTCOMES if faults.get(name)]
     open_ended = faults.get("faults", 0) - sum(faults[name] for name in done)
     parts = [_named(name, faults[name]) for name in done]
     if round(open_ended):
@@ -106,7 +94,7 @@ def _faults(counts: VirtualMemoryEntry) -> str:
     others = [
         _named(name, number)
         for name, number in faults.items()
-        if name != "faults" and name not in OUTCOMES and number
+        if name != "faults" and name not in VmCounts.OUTCOMES and number
     ]
     lines = [f"page faults: {_grouped(faults.get('faults', 0))}" + (f": {', '.join(parts)}" if parts else "")]
     return "\n".join(lines + ([f"besides: {', '.join(others)}"] if others else []))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_request import request
 from simpy.events import Event
 
 from coalsim.cpus.cpu import Cpu
@@ -207,7 +208,7 @@ def test_a_request_to_an_idle_queue_sends_one_interrupt_and_the_rest_join() -> N
         cpu.charge(10 * cpu.id, "think")
         yield from cpu.sync()
         shot = Shot[Cpu](cpu, cpu.clock, 1, 20, lambda _: None, lambda _: 5)
-        queue.call(cpu, cpu.clock + LOOKAHEAD, shot)
+        request(queue, cpu, cpu.clock + LOOKAHEAD, shot)
         yield from cpu.wait_for_answers(shot, "answers")
         done[cpu.id] = shot.done
 
@@ -457,8 +458,8 @@ def test_the_run_queue_is_first_come_first_served() -> None:
         lambda machine, cpu: cpu.send([], Shot[Cpu](None, 0, 0, 0, lambda _: None, lambda _: 1)),
         lambda machine, cpu: cpu.post(machine.cpus[1], lambda _: None),
         lambda machine, cpu: next(cpu.wait("cause")),
-        lambda machine, cpu: CallQueue(machine.cpus[1]).call(
-            cpu, 1000, Shot[Cpu](None, 0, 1, 0, lambda _: None, lambda _: 1)
+        lambda machine, cpu: request(
+            CallQueue(machine.cpus[1]), cpu, 1000, Shot[Cpu](None, 0, 1, 0, lambda _: None, lambda _: 1)
         ),
     ],
     ids=["send", "post", "wait", "call"],

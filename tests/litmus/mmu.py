@@ -84,7 +84,7 @@ class EvenDelivery(Delivery):
         self._flight = flight
 
     def send_times(self, sender: Cpu, targets: Sequence[Cpu]) -> Sends:
-        return Sends(0, [(self._flight, target) for target in targets], 1, True)
+        return Sends(0, [(self._flight, target) for target in targets], True)
 
     def soonest(self, distance: Distance) -> Time:
         return self._flight

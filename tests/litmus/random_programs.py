@@ -8,13 +8,14 @@ all that follows.
 A program decides by its own random stream and by what it sees, never by the mode.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from random import Random
 from typing import ClassVar
 
-from bench import Mode
+from bench import MODES, REFERENCE, Mode
+from one_request import request
 from simpy.events import Event
 
 from coalsim.cpus.bandwidth import Pipe
@@ -81,6 +82,12 @@ class Seen:
                 if value != getattr(same, name):
                     return f"sample at {sample.at}, {name}: {value} and {getattr(same, name)}"
         return ""
+
+    def record_kinds(self) -> Iterator[str]:
+        """The kind of every record, log by log."""
+        for log in self.logs:
+            for record in log:
+                yield str(record[0] if isinstance(record[0], str) else record[2])
 
 
 class Shape:
@@ -449,7 +456,7 @@ class Worker:
         shot = self.shot(cpu, len(targets), self.random.randrange(PAGES))
         for target in targets:
             arrival = cpu.clock + world.shape.lookahead + self.some(2)
-            world.calls[target.id].call(cpu, arrival, shot)
+            request(world.calls[target.id], cpu, arrival, shot)
         if self.random.random() < 0.7:
             yield from cpu.wait_for_answers(shot, "answers")
             yield from self.shared()
@@ -558,3 +565,18 @@ class Worker:
 def run_program(seed: int, mode: Mode) -> Seen:
     """Run the program of a seed."""
     return World(Shape(seed), mode).run()
+
+
+def seen_in_all_modes(seed: int, run: Callable[[int, Mode], Seen]) -> Seen:
+    """Run the program of a seed in every mode; what all of them show.
+
+    Raises:
+        AssertionError: a mode shows something else than the reference.
+    """
+    reference = run(seed, REFERENCE)
+    for mode in MODES[1:]:
+        other = run(seed, mode)
+        difference = reference.first_difference(other)
+        assert not difference, f"seed {seed}, {mode}: {difference}"
+        assert repr(reference) == repr(other), f"seed {seed}, {mode}: equal, but not to the letter"
+    return reference

@@ -195,7 +195,7 @@ class SpreadDelivery(Delivery):
 
     def send_times(self, sender: Cpu, targets: Sequence[Cpu]) -> Sends:
         arrivals = [(self._flight + n * self._spread, target) for n, target in enumerate(targets)]
-        return Sends(len(targets) * self._spread, arrivals, len(targets), True)
+        return Sends(len(targets) * self._spread, arrivals, True)
 
     def soonest(self, distance: Distance) -> Time:
         return self._flight

@@ -6,6 +6,7 @@ handed over in 20 ps unless a test says otherwise.  Every test holds in every mo
 
 import pytest
 from bench import LOOKAHEAD, MODES, START, WAY_BACK, Bench, Mode, Program, time_of
+from one_request import request
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.ipi import CallQueue
@@ -210,7 +211,7 @@ def call(queue: CallQueue, done: dict[Time, Time], cost: Time, flight: Time = 10
     def program(cpu: Cpu) -> Op[None]:
         asked = time_of(cpu)
         shot = Shot[Cpu](cpu, cpu.clock, 1, cost, lambda _: None, lambda _: WAY_BACK)
-        queue.call(cpu, cpu.clock + flight, shot)
+        request(queue, cpu, cpu.clock + flight, shot)
         yield from cpu.wait_for_answers(shot, "answers")
         done[asked] = shot.done - START
 
@@ -297,7 +298,7 @@ def test_a_request_that_joins_is_never_in_flight_for_less_than_nothing(mode: Mod
         for at in (100, 400):
             yield from cpu.wait_until(START + at, "pause")
             shots.append(Shot[Cpu](None, cpu.clock, 1, 100, lambda _: None, lambda _: WAY_BACK))
-            queue.call(cpu, cpu.clock + 100, shots[-1])
+            request(queue, cpu, cpu.clock + 100, shots[-1])
 
     bench.run_on(0, off)
     bench.run_on(1, caller)

@@ -279,7 +279,7 @@ def test_a_pointer_to_a_table_is_filled_at_that_instant_too(mode: Mode) -> None:
     def walker(cpu: Cpu) -> Op[None]:
         assert mmu.walk(cpu, 0)
         yield from cpu.sync()
-        assert not mmu.units[cpu.id].pointers()
+        assert not mmu.units[cpu.id].structure_caches.leaf_pointers
         seen.append(mmu.walk(cpu, 1))
 
     def unmap(cpu: Cpu) -> Op[None]:

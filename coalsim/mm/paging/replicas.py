@@ -116,11 +116,6 @@ class Replicas(ABC):
         copies = self._copies.get(vpn >> self._bits)
         return copies.mask if copies else 0
 
-    def owner(self, vpn: Vpn) -> int:
-        """The place whose copy of the page's leaf table is complete, or -1."""
-        copies = self._copies.get(vpn >> self._bits)
-        return copies.owner if copies else -1
-
     def lookup(self, vpn: Vpn) -> int:
         """The page's entry as the owner has it, A and D of all copies included; or 0."""
         copies = self._copies.get(vpn >> self._bits)

@@ -112,11 +112,12 @@ class Calling(CatchingUp):
         pointers to tables up to the end of its flush; user code and the kernel do not run.
         """
         unit = self.system.units[target.id]
-        pointers = unit.pointers() if early and request.freed_tables else []
+        caches = unit.structure_caches
+        pointers = caches.pointers(unit.asid) if early and request.freed_tables else []
         cost = self.handle(target, request)
         target.steal(target.handler_until, cost, HANDLER)
         if pointers:
-            unit.guess(pointers, target.handler_until, request.reason)
+            caches.guess(pointers, target.handler_until, request.reason)
 
     def wait_for(self, cpu: Cpu, shot: Shot[Cpu], site: str) -> Op[None]:
         """Wait for all answers, and divide the wait along the last of them."""

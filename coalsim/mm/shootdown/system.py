@@ -23,7 +23,6 @@ class FlushTimes:
     invlpg: Time
     invlpg_next: Time
     asid_flush: Time
-    global_flush: Time
     interrupt_entry: Time
     interrupt_exit: Time
     broadcast_issue: Time

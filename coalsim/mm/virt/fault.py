@@ -77,11 +77,7 @@ class Fault:
             self._try_area_lock()
         if self._lock is None:
             yield from self._lock_space()
-        verdict = self._refusal()
-        if not verdict and self._entry < 0:
-            verdict = yield from self._make_tables()
-        if not verdict:
-            verdict = yield from self._legal_case()
+        verdict = yield from self._outcome()
         if self._lock is None:
             yield from self._space.unlock_read(cpu)
         else:
@@ -149,21 +145,21 @@ class Fault:
 
     # -- the table above ----------------------------------------------------------------------
 
-    def _refusal(self) -> str:
-        """The signal that an access deserves which no case of the table makes possible."""
+    def _outcome(self) -> Op[str]:
+        """The way to go on, by the area and by the entry as it was seen; either lock is held."""
         area, kernel = self._area, self._kernel
         if area is None or not area.attached:
             kernel.counts.bad_area += 1
-            return NO_AREA
+            return _refused(NO_AREA)
         allowed = area.rights.write if self._write else any(area.rights)  # x86 reads what it may write or run
         if not allowed:
             kernel.counts.bad_rights += 1
-            return NO_RIGHT
+            return _refused(NO_RIGHT)
         area.anon = True
-        return ""
+        return self._legal_case() if self._entry >= 0 else self._make_tables()
 
     def _legal_case(self) -> Op[str]:
-        """The way to go on, by the entry as it was seen."""
+        """The way to go on where the access is allowed and the tables are there."""
         entry, write = self._entry, self._write
         if self._filled:
             return self._came_with_tables()
@@ -199,7 +195,7 @@ class Fault:
         return NO_MEMORY
 
     def _make_tables(self) -> Op[str]:
-        """Tables down to the page's entry, at the place that this processor walks."""
+        """Tables down to the page's entry, at the place that this processor walks; then the legal case."""
         space, kernel, cpu, vpn = self._space, self._kernel, self._cpu, self._vpn
         yield from cpu.sync()
         place = space.tables.place_of(cpu)
@@ -221,7 +217,7 @@ class Fault:
                 return self._out_of_memory()
         yield from cpu.sync()
         self._look_at_entry()
-        return ""
+        return (yield from self._legal_case())
 
     # -- legal cases ---------------------------------------------------------------------------
 
@@ -375,6 +371,12 @@ class Fault:
         else:
             kernel.counts.lost_races += 1
         yield from lock.release(cpu)
+
+
+def _refused(verdict: str) -> Op[str]:
+    """Nothing makes the access possible."""
+    yield from ()
+    return verdict
 
 
 def _no_frame(_: int) -> Pfn:

@@ -17,6 +17,7 @@ from coalsim.mm.paging.pagetable import PageTable
 from coalsim.mm.phys.ram import Ram
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.switching import Switching
+from coalsim.mm.virt.counts import VmCounts
 from coalsim.mm.virt.frames import UserFrames
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.switches import Switches
@@ -28,60 +29,6 @@ TABLE_LINE = "line:page table"
 
 SpinLockMaker = Callable[[str, int, str], SpinLock]
 RwSemMaker = Callable[[str, int, str], RwSemaphore]
-
-
-class VmCounts:
-    """What happened, by kind; sums only."""
-
-    FIELDS = (
-        "faults",
-        "anonymous",
-        "zero_page",
-        "cow_copies",
-        "cow_reuses",
-        "fills",
-        "spurious",
-        "lost_races",
-        "stack_growths",
-        "bad_area",
-        "bad_rights",
-        "vma_fallbacks",
-        "tables_made",
-        "tables_freed",
-        "pages_zapped",
-        "forks",
-        "signals",
-        "out_of_memory",
-    )
-
-    __slots__ = FIELDS
-
-    faults: int
-    anonymous: int
-    zero_page: int
-    cow_copies: int
-    cow_reuses: int
-    fills: int  # a place got a copy of an entry that another one has
-    spurious: int
-    lost_races: int  # faults that found their entry changed when they had its table's lock
-    stack_growths: int
-    bad_area: int
-    bad_rights: int
-    vma_fallbacks: int  # faults that found their area marked by a writer
-    tables_made: int
-    tables_freed: int
-    pages_zapped: int
-    forks: int
-    signals: int
-    out_of_memory: int
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget what was counted, at the end of the warm-up."""
-        for name in self.FIELDS:
-            setattr(self, name, 0)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -26,12 +26,7 @@ class LockedFault(Fault):
         yield from self._cpu.sync()
         self._area = self._space.areas.find(self._vpn)
         self._look_at_entry()
-        verdict = self._refusal()
-        if not verdict and self._entry < 0:
-            verdict = yield from self._make_tables()
-        if not verdict:
-            verdict = yield from self._legal_case()
-        return verdict
+        return (yield from self._outcome())
 
 
 def populate(space: AddressSpace, cpu: Cpu, first: int, last: int, *, write: bool) -> Op[str]:

@@ -1,9 +1,7 @@
-"""Pointers: whose they are, and copies between user and kernel memory.
+"""Pointers: whose side they point to, and the pieces of a range, page by page.
 
-A copy checks that its pointer is a user's, then goes page by page through the TLB of its
-processor like user code; a fault that cannot be made good ends it, and the number of bytes
-that were not copied is the result (the fix-up), never a signal.
-Source: Linux arch/x86/lib/copy_user_64.S, lib/usercopy.c; the seed design's pointer checks.
+The copies that check them are in `user_copy.py`.
+Source: Linux arch/x86/include/asm/uaccess_64.h; the seed design's pointer checks.
 """
 
 from coalsim.mm.paging import layout

@@ -60,7 +60,6 @@ def test_eager_copies_lie_in_the_memory_of_their_places() -> None:
     assert ram.read(Pfn(0x30000), 4, 4).hex() == "07100030"
     assert ram.read(Pfn(0x30000), 4092, 4).hex() == "03000030", "each copy shows itself"
     assert replicas.sharers(VPN) == 0b111
-    assert replicas.owner(VPN) == 1
     replicas.validate()
 
 
@@ -68,7 +67,6 @@ def test_lazy_copies_are_made_by_those_who_need_them() -> None:
     """The first place owns the table; another copies its entry; the third has nothing."""
     replicas, _, frames = lazy(X86_64, 0, 1, 2)
     assert replicas.sharers(VPN) == 0
-    assert replicas.owner(VPN) == -1
     assert replicas.adopt(2, VPN, frames.alloc) == Adopted(tables=3, entries=0)
     assert replicas.set_at(2, VPN, 0x1234_5007) == 1
     assert replicas.missing(0, VPN) == [(0, 1), (0, 2), (0, 3)]
@@ -76,7 +74,6 @@ def test_lazy_copies_are_made_by_those_who_need_them() -> None:
     assert replicas.adopt(0, VPN, frames.alloc) == Adopted(tables=0, entries=0)
     assert [replicas.for_node(place).lookup(VPN) for place in (0, 1, 2)] == [0x1234_5007, 0, 0x1234_5007]
     assert replicas.sharers(VPN) == 0b101, "place 1 need not be flushed"
-    assert replicas.owner(VPN) == 2
     assert replicas.set(VPN, 0) == 2
     replicas.validate()
 
@@ -151,14 +148,12 @@ def test_tables_are_released_place_by_place(kind: Kind) -> None:
         replicas.release(1, VPN, 2)
     at_0, at_1 = freeable[:3], freeable[3:]
     assert replicas.release(1, at_1[0].first_vpn, 3) == at_1[0].pfn
-    assert replicas.owner(VPN) == 0
     assert replicas.sharers(VPN) == 0b01
     with pytest.raises(KernelBug, match="still leads to 3 tables"):
         replicas.dissolve()
     for table in (*at_0, *at_1[1:]):
         assert replicas.release(table.place, table.first_vpn, table.level) == table.pfn
     assert replicas.sharers(VPN) == 0
-    assert replicas.owner(VPN) == -1
     replicas.validate()
     for pfn in (*frames.out, *replicas.dissolve()):
         ram.forget(pfn)

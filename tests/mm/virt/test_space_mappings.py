@@ -10,22 +10,8 @@ from coalsim.mm.virt.spin_flag import SpinFlag
 from coalsim.mm.virt.task import EFAULT, EINVAL, ENOMEM, Task
 from coalsim.units import MIB, MS, PAGE_SIZE, US
 
-KERNELS: dict[str, tuple[str, dict[str, str]]] = {
-    "coal": ("coal", {}),
-    "coal 32 bits": ("coal", {"geometry": "x86-32"}),
-    "linux-3.5": ("linux-3.5", {}),
-    "linux-6.18": ("linux-6.18", {}),
-    "range lock": ("sv6", {}),
-    "lazy": ("linux-6.0", {"table_replication": "lazy"}),
-}
 FIXED = 0x4000_0000
 """An address at which nothing is, on a border of page tables."""
-
-
-@pytest.fixture(params=KERNELS)
-def bench(request: pytest.FixtureRequest) -> VmBench:
-    """Each kernel."""
-    return VmBench(*KERNELS[request.param])
 
 
 def fill(task: Task, address: int, pages: int) -> Op[None]:

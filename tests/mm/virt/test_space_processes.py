@@ -12,21 +12,7 @@ from coalsim.mm.virt.spin_flag import SpinFlag
 from coalsim.mm.virt.task import Body, Task
 from coalsim.units import MS, PAGE_SIZE, US, Time, Vpn
 
-KERNELS: dict[str, tuple[str, dict[str, str]]] = {
-    "coal": ("coal", {}),
-    "coal 32 bits": ("coal", {"geometry": "x86-32"}),
-    "linux-3.5": ("linux-3.5", {}),
-    "linux-6.18": ("linux-6.18", {}),
-    "range lock": ("sv6", {}),
-    "lazy": ("linux-6.0", {"table_replication": "lazy"}),
-}
 LITTLE_MEMORY = "pack:1 numa:1(memory=24MB) core:1 pu:1"
-
-
-@pytest.fixture(params=KERNELS)
-def bench(request: pytest.FixtureRequest) -> VmBench:
-    """Each kernel."""
-    return VmBench(*KERNELS[request.param])
 
 
 # -- fork --------------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ class KeepsUpperDirectories(ConcurrentShootdown):
     def catch_up(self, cpu: Cpu, loaded: Loaded, request: Flush) -> Time:
         """Flush, but put back what the upper caches had."""
         unit = self.system.units[cpu.id]
-        kept = [dict(cache) for cache in unit._caches[1:]]
+        kept = [dict(cache) for cache in unit.structure_caches.levels[1:]]
         cost = super().catch_up(cpu, loaded, request)
-        for cache, before in zip(unit._caches[1:], kept, strict=True):
+        for cache, before in zip(unit.structure_caches.levels[1:], kept, strict=True):
             cache.update(before)
         return cost
 
@@ -45,7 +45,7 @@ def two_tasks(policy: type[Shootdown]) -> VmBench:
         yield from at(task, 200 * US)
         yield from task.munmap(AREA, PAGE_SIZE)
         yield from at(task, 400 * US)
-        assert any(bench.kernel.units[1]._caches[1:]), "the second's walker has pointers"
+        assert any(bench.kernel.units[1].structure_caches.levels[1:]), "the second's walker has pointers"
         yield from task.munmap(OTHER, PAGE_SIZE)
         yield from at(task, 600 * US)
 

@@ -9,7 +9,7 @@ from coalsim.locks.queued import QueuedLock
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.registry import SHOOTDOWNS
 from coalsim.mm.shootdown.system import FlushCounts
-from coalsim.mm.virt.kernel import VmCounts
+from coalsim.mm.virt.counts import VmCounts
 from coalsim.mm.virt.process import Process
 from coalsim.mm.virt.system import VirtualMemory
 from coalsim.mm.virt.task import Body, Task

@@ -20,5 +20,5 @@ class AsksLeafHolders(FilteredShootdown):
 def has_any(unit: TranslationUnit, dead: dict[Translation, None]) -> bool:
     """The TLB has one of the pages, or the lowest paging-structure cache one of the leaf tables."""
     pages = (entry.translation for _, _, entry in unit.tlb.entries())
-    tables = (cached.translation for cached in unit._pointers.values())
+    tables = (cached.translation for cached in unit.structure_caches.leaf_pointers.values())
     return any(one in dead for found in (pages, tables) for one in found)

@@ -12,7 +12,7 @@ class KeepsUpperDirectories(ConcurrentShootdown):
 
     def catch_up(self, cpu: Cpu, loaded: Loaded, request: Flush) -> Time:
         """Flush, and put back what the upper caches had."""
-        upper = self.system.units[cpu.id]._caches[1:]
+        upper = self.system.units[cpu.id].structure_caches.levels[1:]
         before = [dict(cache) for cache in upper]
         cost = super().catch_up(cpu, loaded, request)
         for cache, kept in zip(upper, before, strict=True):
