@@ -68,6 +68,29 @@ def policies(*names: str) -> dict[str, Settings]:
     }
 
 
+def whole_and_half(first: int, *more: int) -> dict[str, Settings]:
+    """Two columns per number of processors: interrupts as they are, and of half the cost."""
+    columns: dict[str, Settings] = {}
+    for count in (first, *more):
+        setting = {"workload.cpus": str(count)}
+        columns[str(count) if columns else f"{count} CPUs"] = setting
+        columns[f"{count}, half"] = {**HALF, **setting}
+    return columns
+
+
+def where(
+    corner: str,
+    columns: Mapping[str, Settings],
+    *,
+    base: Settings | None = None,
+    of: str = "operation",
+    study: str = "",
+    shown: int = 5,
+) -> Table:
+    """A table of causes by columns."""
+    return Table(corner=corner, columns=columns, base=base or {}, causes=of, study=study, shown=shown)
+
+
 ALL = ("serial", "broadcast", "linux", "concurrent", "early_ack", "latr", "abis", "radixvm", "numapte")
 HALF = {
     "machine.ipi_flight.smt": "500ns",
@@ -75,12 +98,23 @@ HALF = {
     "machine.ipi_flight.cross": "1000ns",
     "machine.ipi_send": "50ns",
 }
+INTERRUPTS: dict[str, Settings] = {"as they are": {}, "half": HALF}
+ALL_FLUSH = "tlb_flush2"
+ALL_FLUSH_RUN = {"run.warmup": "300us", "run.duration": "1500us"}
 LOCKS_AND_FLUSHES = {
     f"{lock}, {flush}": {"kernel.mmap_lock": lock, "kernel.shootdown": flush}
     for lock in ("rwsem", "range")
     for flush in ("concurrent", "invlpgb")
 }
-MMAP_LOCK = {"kernel.mmap_lock": "rwsem", "kernel.madvise_lock": "mmap"}
+FAULT_LOCKS = {
+    f"{name}, {areas}": {**lock, "workload.areas": areas}
+    for name, lock in (
+        ("rwsem", {"kernel.mmap_lock": "rwsem", "kernel.madvise_lock": "mmap"}),
+        ("per_vma", {"kernel.mmap_lock": "per_vma"}),
+    )
+    for areas in ("shared", "own")
+}
+TREES = values("kernel.table_replication", "none", "eager", "lazy")
 GUESTS: dict[str, Settings] = {
     "hypercall": {"kernel.ipi": "kvm_pv", "kernel.pv_flush": "off"},
     "hypercall, flush left to the host": {"kernel.ipi": "kvm_pv", "kernel.pv_flush": "on"},
@@ -99,11 +133,10 @@ QUESTIONS = (
                 columns=cpus(2, 4, 8, 15, 30, 60, 120),
                 cell=number("latency_ns", 1e3, 2),
             ),
-            "where": Table(
-                corner="ns per call, 120 CPUs",
-                columns=policies("serial", "broadcast", "concurrent", "radixvm", "rar", "invlpgb", "latr"),
+            "where": where(
+                "ns per call, 120 CPUs",
+                policies("serial", "broadcast", "concurrent", "radixvm", "rar", "invlpgb", "latr"),
                 base={"workload.cpus": "120"},
-                causes="operation",
                 shown=3,
             ),
         },
@@ -135,42 +168,22 @@ QUESTIONS = (
         tables={
             "alone": Table(
                 corner="interrupts",
-                rows={"as they are": {}, "half": HALF},
+                rows=INTERRUPTS,
                 columns=cpus(2, 4, 16, 32, 64),
                 cell=number("shootdown_ns", 1, 0),
                 saved=("as they are", "half"),
             ),
             "rate": Table(
                 corner="interrupts",
-                rows={"as they are": {}, "half": HALF},
+                rows=INTERRUPTS,
                 columns=cpus(2, 4, 16, 32, 64),
                 cell=number("ops_per_s", 1e6, 2),
-                study="tlb_flush2",
-                base={"run.warmup": "300us", "run.duration": "1500us"},
+                study=ALL_FLUSH,
+                base=ALL_FLUSH_RUN,
             ),
-            "where": Table(
-                corner="ns per madvise",
-                columns={
-                    "2 CPUs": {"workload.cpus": "2"},
-                    "2, half": {**HALF, "workload.cpus": "2"},
-                    "16": {"workload.cpus": "16"},
-                    "16, half": {**HALF, "workload.cpus": "16"},
-                    "64": {"workload.cpus": "64"},
-                    "64, half": {**HALF, "workload.cpus": "64"},
-                },
-                causes="operation",
-            ),
-            "where_all": Table(
-                corner="ns per madvise, all flush",
-                columns={
-                    "4 CPUs": {"workload.cpus": "4"},
-                    "4, half": {**HALF, "workload.cpus": "4"},
-                    "32": {"workload.cpus": "32"},
-                    "32, half": {**HALF, "workload.cpus": "32"},
-                },
-                causes="operation",
-                study="tlb_flush2",
-                base={"run.warmup": "300us", "run.duration": "1500us"},
+            "where": where("ns per madvise", whole_and_half(2, 16, 64)),
+            "where_all": where(
+                "ns per madvise, all flush", whole_and_half(4, 32), base=ALL_FLUSH_RUN, study=ALL_FLUSH
             ),
         },
     ),
@@ -184,26 +197,14 @@ QUESTIONS = (
                 columns=cpus(1, 4, 16, 48),
                 cell=number("ops_per_s", 1e6, 2),
             ),
-            "where": Table(
-                corner="% of the time, 16 CPUs",
-                columns=LOCKS_AND_FLUSHES,
-                base={"workload.cpus": "16"},
-                causes="time",
-                shown=5,
+            "where": where(
+                "% of the time, 16 CPUs", LOCKS_AND_FLUSHES, base={"workload.cpus": "16"}, of="time"
             ),
-            "munmap": Table(
-                corner="ns per munmap, 48 CPUs",
-                columns=LOCKS_AND_FLUSHES,
-                base={"workload.cpus": "48"},
-                causes="operation",
-                shown=3,
+            "munmap": where(
+                "ns per munmap, 48 CPUs", LOCKS_AND_FLUSHES, base={"workload.cpus": "48"}, shown=3
             ),
-            "where48": Table(
-                corner="% of the time, 48 CPUs",
-                columns=LOCKS_AND_FLUSHES,
-                base={"workload.cpus": "48"},
-                causes="time",
-                shown=4,
+            "where48": where(
+                "% of the time, 48 CPUs", LOCKS_AND_FLUSHES, base={"workload.cpus": "48"}, of="time", shown=4
             ),
         },
     ),
@@ -213,26 +214,14 @@ QUESTIONS = (
         tables={
             "rate": Table(
                 corner="lock, areas",
-                rows={
-                    f"{lock}, {areas}": {
-                        **(MMAP_LOCK if lock == "rwsem" else {"kernel.mmap_lock": lock}),
-                        "workload.areas": areas,
-                    }
-                    for lock in ("rwsem", "per_vma")
-                    for areas in ("shared", "own")
-                },
+                rows=FAULT_LOCKS,
                 columns=cpus(1, 4, 16, 32, 64),
                 cell=number("faults_per_s", 1e6, 2),
             ),
-            "where": Table(
-                corner="ns per fault, 32 CPUs",
-                columns={
-                    "rwsem, own": {**MMAP_LOCK, "workload.areas": "own"},
-                    "per_vma, shared": {"kernel.mmap_lock": "per_vma", "workload.areas": "shared"},
-                    "per_vma, own": {"kernel.mmap_lock": "per_vma", "workload.areas": "own"},
-                },
+            "where": where(
+                "ns per fault, 32 CPUs",
+                {name: FAULT_LOCKS[name] for name in ("rwsem, own", "per_vma, shared", "per_vma, own")},
                 base={"workload.cpus": "32"},
-                causes="operation",
             ),
         },
     ),
@@ -252,9 +241,9 @@ QUESTIONS = (
             "four": Table(
                 corner="four threads, ns per read",
                 rows={
-                    "one tree": {"kernel.table_replication": "none"},
-                    "a copy per node, eager": {"kernel.table_replication": "eager"},
-                    "a copy per node, lazy": {"kernel.table_replication": "lazy"},
+                    "one tree": TREES["none"],
+                    "a copy per node, eager": TREES["eager"],
+                    "a copy per node, lazy": TREES["lazy"],
                 },
                 columns=values("workload.rounds", "200", "1000"),
                 cell=number("latency_ns", 1, 0),
@@ -262,11 +251,7 @@ QUESTIONS = (
             "fault": Table(
                 corner="ns per fault",
                 rows={"four threads, 200 rounds": {"workload.rounds": "200"}},
-                columns={
-                    "one tree": {"kernel.table_replication": "none"},
-                    "eager": {"kernel.table_replication": "eager"},
-                    "lazy": {"kernel.table_replication": "lazy"},
-                },
+                columns={"one tree": TREES["none"], "eager": TREES["eager"], "lazy": TREES["lazy"]},
                 cell=number("fault_ns", 1, 0),
             ),
         },
@@ -287,12 +272,8 @@ QUESTIONS = (
                 columns=SHARES,
                 cell=number("left_to_host", 1, 2),
             ),
-            "where": Table(
-                corner="ns per madvise, share 0.1",
-                columns=GUESTS,
-                base={"machine.guest.preempted_share": "0.1"},
-                causes="operation",
-                shown=5,
+            "where": where(
+                "ns per madvise, share 0.1", GUESTS, base={"machine.guest.preempted_share": "0.1"}
             ),
         },
     ),

@@ -11,6 +11,7 @@ from coalsim.units import CpuId, NodeId, Time
 
 
 def machine(env: Engine, cpus: int, **costs: Time) -> list[Cpu]:
+    """Processors of one node whose lines all take 1 ps."""
     rows = [[1] * cpus for _ in range(cpus)]
     return [
         Cpu(env, CpuId(n), node=NodeId(0), transfer=rows[n], occupancy=rows[n], **costs) for n in range(cpus)
@@ -18,6 +19,7 @@ def machine(env: Engine, cpus: int, **costs: Time) -> list[Cpu]:
 
 
 def run(env: Engine, until: Time) -> None:
+    """Serve all events up to a time."""
     end = Event(env)
     env.declare_barrier(until, lambda: env.stop(end))
     assert env.run_to(end)

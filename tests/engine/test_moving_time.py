@@ -2,25 +2,13 @@
 
 import pytest
 from simpy.events import Event
+from test_instant import machine, run
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.runqueue import Thread
 from coalsim.engine.clock import Engine, Op
 from coalsim.engine.messages import Shot
-from coalsim.units import CpuId, NodeId, Time
-
-
-def machine(env: Engine, cpus: int, **costs: Time) -> list[Cpu]:
-    rows = [[1] * cpus for _ in range(cpus)]
-    return [
-        Cpu(env, CpuId(n), node=NodeId(0), transfer=rows[n], occupancy=rows[n], **costs) for n in range(cpus)
-    ]
-
-
-def run(env: Engine, until: Time) -> None:
-    end = Event(env)
-    env.declare_barrier(until, lambda: env.stop(end))
-    assert env.run_to(end)
+from coalsim.units import Time
 
 
 def steps(cpu: Cpu, cost: Time, number: int, seen: list[tuple[int, Time]]) -> Op[None]:
