@@ -76,7 +76,7 @@ class ModeParameters(TeamParameters):
     mode: Mode = "processes"
     """`threads` of one process, or `processes` of one thread."""
     start: Start = "together"
-    """All tasks `together`, or `spread` over the first 10 us, which differs with the seed."""
+    """All tasks `together`, or `spread` over the first `START_WIDTH`, which differs with the seed."""
 
     def team(self) -> Team:
         """The team."""

@@ -8,7 +8,7 @@ import pytest
 from coalsim.boot import System, SystemConfig
 from coalsim.locks.qspinlock import QueuedSpinLock
 from coalsim.mm.shootdown.registry import SHOOTDOWNS
-from coalsim.mm.virt.kernel import VmCounts
+from coalsim.mm.virt.counts import VmCounts
 from coalsim.observe.document import ResultDocument, dump
 from coalsim.observe.histogram import Histogram
 from coalsim.profiles.profile import load_profile

@@ -94,8 +94,11 @@ def _partners(machine: Machine, chosen: list[CpuId], partner: Partner) -> dict[C
     if partner == "same":
         return {cpu: cpu for cpu in chosen}
     taken = dict.fromkeys(chosen)
-    free = {place.core: place.cpu for place in machine.cpus if place.cpu not in taken}
-    found = {cpu: free[core] for cpu in chosen if (core := machine.cpus[cpu].core) in free}
+    free: dict[int, list[CpuId]] = {}
+    for place in machine.cpus:
+        if place.cpu not in taken:
+            free.setdefault(place.core, []).append(place.cpu)
+    found = {cpu: free[core].pop() for cpu in chosen if free.get(core := machine.cpus[cpu].core)}
     if len(found) < len(chosen):
         problem = Problem(
             key="workload.partner",

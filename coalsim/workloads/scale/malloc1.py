@@ -13,6 +13,7 @@ from coalsim.engine.clock import Op
 from coalsim.mm.virt.task import Task
 from coalsim.units import MIB, PAGE_SIZE
 from coalsim.workloads.base import CpuMeter, VirtualHost
+from coalsim.workloads.vm.room import check_addresses
 from coalsim.workloads.vm.team import TeamLoad
 
 
@@ -28,6 +29,8 @@ class Malloc1(TeamLoad):
 
     def start(self, host: VirtualHost) -> None:
         """One task per CPU."""
+        pages = self.mib * MIB // PAGE_SIZE + 1
+        check_addresses(host, self.team.sharers * pages, "workload.mib", self.mib)
         self.team.start(host, "malloc1", self._loop)
 
     def _loop(self, task: Task, meter: CpuMeter) -> Op[None]:
@@ -37,7 +40,7 @@ class Malloc1(TeamLoad):
         for _ in self.team.turns():
             chunk = yield from task.mmap(length)
             if chunk < 0:
-                meter.failed += 1
+                self.give_up(task, meter)
                 return
             yield from task.touch(chunk, site="malloc")
             yield from task.munmap(chunk, length)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from coalsim.engine.clock import Op
 from coalsim.mm.virt.task import Task
-from coalsim.units import MIB
+from coalsim.units import MIB, PAGE_SIZE
 from coalsim.workloads.base import CpuMeter, VirtualHost
+from coalsim.workloads.vm.room import check_addresses
 from coalsim.workloads.vm.team import TeamLoad
 
 
@@ -26,6 +27,7 @@ class Mmap1(TeamLoad):
 
     def start(self, host: VirtualHost) -> None:
         """One task per CPU."""
+        check_addresses(host, self.team.sharers * self.mib * MIB // PAGE_SIZE, "workload.mib", self.mib)
         self.team.start(host, "mmap1", self._loop)
 
     def _loop(self, task: Task, meter: CpuMeter) -> Op[None]:
@@ -35,7 +37,7 @@ class Mmap1(TeamLoad):
         for _ in self.team.turns():
             area = yield from task.mmap(length)
             if area < 0:
-                meter.failed += 1
+                self.give_up(task, meter)
                 return
             yield from task.munmap(area, length)
             yield from cpu.look()

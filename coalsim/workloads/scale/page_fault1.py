@@ -13,6 +13,7 @@ from coalsim.engine.clock import Op
 from coalsim.mm.virt.task import Task
 from coalsim.units import MIB, PAGE_SIZE
 from coalsim.workloads.base import CpuMeter, VirtualHost
+from coalsim.workloads.vm.room import check_addresses, check_memory
 from coalsim.workloads.vm.team import TeamLoad
 
 
@@ -28,6 +29,9 @@ class PageFault1(TeamLoad):
 
     def start(self, host: VirtualHost) -> None:
         """One task per CPU."""
+        pages = self.mib * MIB // PAGE_SIZE
+        check_memory(host.machine, self.team.cpus * pages, "workload.mib", self.mib)
+        check_addresses(host, self.team.sharers * pages, "workload.mib", self.mib)
         self.team.start(host, "page_fault1", self._loop)
 
     def _loop(self, task: Task, meter: CpuMeter) -> Op[None]:
@@ -35,7 +39,7 @@ class PageFault1(TeamLoad):
         for _ in self.team.turns():
             area = yield from task.mmap(length)
             if area < 0:
-                meter.failed += 1
+                self.give_up(task, meter)
                 return
             yield from cpu.look()
             began = cpu.clock

@@ -13,6 +13,7 @@ from coalsim.engine.clock import Op
 from coalsim.mm.virt.task import Task
 from coalsim.units import MIB, PAGE_SIZE
 from coalsim.workloads.base import CpuMeter, VirtualHost
+from coalsim.workloads.vm.room import check_addresses
 from coalsim.workloads.vm.team import TeamLoad
 
 
@@ -22,6 +23,7 @@ class TlbFlush2(TeamLoad):
 
     def start(self, host: VirtualHost) -> None:
         """One task per CPU."""
+        check_addresses(host, self.team.sharers * MIB // PAGE_SIZE, "workload.cpus", self.team.cpus)
         self.team.start(host, "tlb_flush2", self._loop)
 
     def _loop(self, task: Task, meter: CpuMeter) -> Op[None]:
@@ -29,7 +31,7 @@ class TlbFlush2(TeamLoad):
         for _ in self.team.turns():
             area = yield from task.mmap(MIB)
             if area < 0:
-                meter.failed += 1
+                self.give_up(task, meter)
                 return
             yield from cpu.look()
             began = cpu.clock

@@ -21,6 +21,7 @@ from coalsim.mm.virt.area import READ, READ_WRITE
 from coalsim.mm.virt.task import Task
 from coalsim.units import PAGE_SHIFT, PAGE_SIZE
 from coalsim.workloads.base import CpuMeter, VirtualHost
+from coalsim.workloads.vm.room import check_addresses, check_memory
 from coalsim.workloads.vm.team import TeamLoad
 
 Call = Literal["madvise", "munmap", "mprotect"]
@@ -44,6 +45,9 @@ class FlushRange(TeamLoad):
 
     def start(self, host: VirtualHost) -> None:
         """One task per CPU."""
+        pages = self.pages + self.others
+        check_memory(host.machine, self.team.cpus * pages, "workload.pages", self.pages)
+        check_addresses(host, self.team.sharers * pages, "workload.pages", self.pages)
 
         def loop(task: Task, meter: CpuMeter) -> Op[None]:
             meters = [host.meter.cpu(task.cpu.id, phase) for phase in ("refill", "again")]
@@ -57,7 +61,7 @@ class FlushRange(TeamLoad):
         other = yield from task.mmap(self.others * PAGE_SIZE, name="others") if self.others else _none()
         area = yield from task.mmap(length, name="range")
         if min(area, other) < 0:
-            call.failed += 1
+            self.give_up(task, call)
             return
         others = [(other >> PAGE_SHIFT) + number for number in range(self.others)]
         yield from task.touch_pages(others, write=True)

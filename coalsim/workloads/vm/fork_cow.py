@@ -16,6 +16,7 @@ from coalsim.engine.clock import Op
 from coalsim.mm.virt.task import Task
 from coalsim.units import PAGE_SIZE, CpuId
 from coalsim.workloads.base import CpuMeter, VirtualHost
+from coalsim.workloads.vm.room import check_addresses, check_memory
 from coalsim.workloads.vm.team import TeamLoad
 
 
@@ -36,7 +37,13 @@ class ForkCow(TeamLoad):
     headline = "fork"
 
     def start(self, host: VirtualHost) -> None:
-        """The server; its children come and go."""
+        """The server; its children come and go.
+
+        How many copies of pages are there at once depends on how soon children end, so that
+        is not checked: who finds no memory then is killed, which hangs nobody and is told.
+        """
+        check_memory(host.machine, self.pages, "workload.pages", self.pages)
+        check_addresses(host, self.pages, "workload.pages", self.pages)
         first, *others = self.team.chosen(host.machine)
 
         def server(task: Task) -> Op[None]:
@@ -48,6 +55,9 @@ class ForkCow(TeamLoad):
         cpu = task.cpu
         forks, writes = host.meter.cpu(cpu.id, "fork"), host.meter.cpu(cpu.id, "parent")
         heap = yield from task.mmap(self.pages * PAGE_SIZE, name="heap")
+        if heap < 0:
+            self.give_up(task, forks)
+            return
         yield from task.sequential(heap, self.pages * PAGE_SIZE, write=True)
         own, theirs = self._count(self.parent_share), self._count(self.child_share)
         served = 0

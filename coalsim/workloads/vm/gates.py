@@ -80,7 +80,11 @@ class Bell:
         self._rung = SpinFlag("bell")
 
     def ring(self, task: Task) -> Op[None]:
-        """Let the listener go on."""
+        """Let the listener go on; the caller is synchronised.
+
+        So it has just changed what the listener waits for, and rings the bell that is
+        listened to at that moment: `listen` puts up another one each time.
+        """
         yield from self._rung.set(task.cpu)
 
 

@@ -23,7 +23,8 @@ from coalsim.mm.virt.task import Task
 from coalsim.units import PAGE_SHIFT, PAGE_SIZE
 from coalsim.workloads.base import CpuMeter, VirtualHost
 from coalsim.workloads.vm.gates import Barrier
-from coalsim.workloads.vm.team import TeamLoad, check_memory
+from coalsim.workloads.vm.room import check_addresses, check_memory
+from coalsim.workloads.vm.team import TeamLoad
 
 
 @dataclass
@@ -57,7 +58,9 @@ class GcMprotect(TeamLoad):
 
     def start(self, host: VirtualHost) -> None:
         """One thread per CPU."""
-        check_memory(host.machine, self.pages * self.regions, "workload.pages", self.pages)
+        pages = self.pages * self.regions
+        check_memory(host.machine, pages, "workload.pages", self.pages)
+        check_addresses(host, pages, "workload.pages", self.pages)
         first = self.team.chosen(host.machine)[0]
         heap = _Heap(Barrier(self.team.cpus))
 
@@ -71,6 +74,11 @@ class GcMprotect(TeamLoad):
     def _collect(self, task: Task, protect: CpuMeter, unprotect: CpuMeter, heap: _Heap) -> Op[None]:
         cpu, length = task.cpu, self.pages * PAGE_SIZE
         mapped = yield from task.mmap(self.regions * length, name="heap")
+        if mapped < 0:
+            self.give_up(task, protect)
+            heap.is_over = True
+            yield from heap.safepoint.meet(task)  # where the mutators learn it
+            return
         yield from task.sequential(mapped, self.regions * length, write=True)
         heap.first = mapped >> PAGE_SHIFT
         yield from heap.safepoint.meet(task)
@@ -95,7 +103,7 @@ class GcMprotect(TeamLoad):
         think = self.think.sampler(host.streams.stream("gc_mprotect think", cpu.id))
         usable, passed = (self.regions - 1) * self.pages, 0
         yield from heap.safepoint.meet(task)
-        while not heap.is_over:
+        while passed < heap.requests or not heap.is_over:  # who comes late has the last one still to pass
             # Pages behind the announced region move up by its size; before the first announcement the
             # last region is left out.
             hole = heap.announced * self.pages if heap.announced >= 0 else usable

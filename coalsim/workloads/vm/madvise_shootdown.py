@@ -34,6 +34,10 @@ class MadviseShootdown(TeamLoad):
     def _flush(self, task: Task, meter: CpuMeter, over: SpinFlag) -> Op[None]:
         cpu = task.cpu
         page = yield from task.mmap(PAGE_SIZE)
+        if page < 0:
+            self.give_up(task, meter)
+            yield from over.set(cpu)
+            return
         yield from task.touch(page)
         yield from cpu.look()
         began = cpu.clock

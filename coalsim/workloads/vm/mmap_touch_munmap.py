@@ -12,6 +12,7 @@ from coalsim.engine.clock import Op
 from coalsim.mm.virt.task import Task
 from coalsim.units import PAGE_SIZE
 from coalsim.workloads.base import CpuMeter, VirtualHost
+from coalsim.workloads.vm.room import check_addresses, check_memory
 from coalsim.workloads.vm.team import TeamLoad
 
 
@@ -27,6 +28,8 @@ class MmapTouchMunmap(TeamLoad):
 
     def start(self, host: VirtualHost) -> None:
         """One task per CPU."""
+        check_memory(host.machine, self.team.cpus * self.pages, "workload.pages", self.pages)
+        check_addresses(host, self.team.sharers * self.pages, "workload.pages", self.pages)
         self.team.start(host, "mmap_touch_munmap", self._loop)
 
     def _loop(self, task: Task, meter: CpuMeter) -> Op[None]:
@@ -36,7 +39,7 @@ class MmapTouchMunmap(TeamLoad):
         for _ in self.team.turns():
             area = yield from task.mmap(length)
             if area < 0:
-                meter.failed += 1
+                self.give_up(task, meter)
                 return
             yield from task.sequential(area, length, write=True)
             yield from task.munmap(area, length)

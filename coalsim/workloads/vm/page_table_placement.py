@@ -11,7 +11,7 @@ Source: Achermann and others, "Mitosis: transparently self-replicating page-tabl
 large-memory machines", ASPLOS 2020, whose GUPS is of this kind.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from coalsim.engine.clock import Op
@@ -21,7 +21,8 @@ from coalsim.topology.machine import Machine
 from coalsim.units import PAGE_SHIFT, PAGE_SIZE, CpuId
 from coalsim.workloads.base import CpuMeter, VirtualHost
 from coalsim.workloads.vm.gates import Barrier
-from coalsim.workloads.vm.team import TeamLoad, check_memory
+from coalsim.workloads.vm.room import check_addresses, check_memory
+from coalsim.workloads.vm.team import TeamLoad
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,9 @@ class PageTablePlacement(TeamLoad):
         Raises:
             ConfigError: the machine has no such node.
         """
-        check_memory(host.machine, self.working_set, "workload.working_set", self.working_set)
+        size = self.working_set * PAGE_SIZE
+        check_memory(host.machine, self.working_set, "workload.working_set", size)
+        check_addresses(host, self.working_set * self.stride, "workload.working_set", size)
         process = host.vm.new_process("page_table_placement")
         chosen = self.team.chosen(host.machine)
         loaded = Barrier(len(chosen) + 1, "sleep")  # the loader may share its CPU with one of them
@@ -79,7 +82,7 @@ class PageTablePlacement(TeamLoad):
         cpu, batch, count = task.cpu, self.batch, self.working_set
         yield from loaded.meet(task)
         if not pages:  # the address space is too small for them
-            meter.failed += 1
+            self.give_up(task, meter)
             return
         began = cpu.clock
         for _ in self.team.turns():
@@ -98,6 +101,14 @@ class PageTablePlacement(TeamLoad):
             key="workload.data_node",
             value=str(self.data_node),
             message=f"machine {machine.name} has no such node with CPUs",
-            remedy=f"use 0 to {machine.num_nodes - 1}",
+            remedy=f"use {_listed([node.node for node in machine.nodes if machine.cpus_of_node(node.node)])}",
         )
         raise ConfigError([problem])
+
+
+def _listed(nodes: Sequence[int]) -> str:
+    """`0 to 3` where none is missing, else each."""
+    first, last = nodes[0], nodes[-1]
+    if len(nodes) > 1 and last - first == len(nodes) - 1:
+        return f"{first} to {last}"
+    return ", ".join(map(str, nodes))

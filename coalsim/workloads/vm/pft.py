@@ -19,30 +19,30 @@ from coalsim.mm.virt.task import Task
 from coalsim.units import MIB, PAGE_SIZE, SEC, Time
 from coalsim.workloads.base import CpuMeter, VirtualHost
 from coalsim.workloads.vm.gates import Barrier
-from coalsim.workloads.vm.team import Team, check_memory
+from coalsim.workloads.vm.room import check_addresses, check_memory
+from coalsim.workloads.vm.team import TeamLoad
 
 Areas = Literal["shared", "own"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pft:
+class Pft(TeamLoad):
     """A team that faults once.
 
     Args:
-        team: who; each task gets the same share, at least a page.
-        mib: of all shares.
+        mib: of all shares; each task gets the same, at least a page.
         areas: `shared`: one for all, of threads; `own`: one for each.
     """
 
-    team: Team
     mib: int = 64
     areas: Areas = "shared"
     spans: list[tuple[Time, Time]] = field(default_factory=list, init=False, repr=False)
     mapped: list[int] = field(default_factory=list, init=False, repr=False)
-    counted: list[CpuMeter] = field(default_factory=list, init=False, repr=False)
 
-    endless = False
-    headline = ""
+    @property
+    def endless(self) -> bool:
+        """Each task goes once through its share, whatever the team's rounds."""
+        return False
 
     @property
     def share(self) -> int:
@@ -51,7 +51,9 @@ class Pft:
 
     def start(self, host: VirtualHost) -> None:
         """One task per CPU."""
-        check_memory(host.machine, self.mib * MIB // PAGE_SIZE, "workload.mib", self.mib)
+        pages = self.share // PAGE_SIZE
+        check_memory(host.machine, self.team.cpus * pages, "workload.mib", self.mib)
+        check_addresses(host, self.team.sharers * pages, "workload.mib", self.mib)
         gate = Barrier(self.team.cpus)
         number_of = {cpu: number for number, cpu in enumerate(self.team.chosen(host.machine))}
 
@@ -66,11 +68,14 @@ class Pft:
             if not number:
                 self.mapped.append((yield from task.mmap(share * self.team.cpus)))
             yield from gate.meet(task)
-            begin = self.mapped[0] + number * share
+            begin = self.mapped[0] + number * share if self.mapped[0] >= 0 else self.mapped[0]
         else:
             # a name of its own keeps an area from merging with its neighbours
             begin = yield from task.mmap(share, rights=READ_WRITE, name=f"share {number}")
         yield from gate.meet(task)
+        if begin < 0:
+            self.give_up(task, meter)
+            share = 0  # nothing to touch; the others still wait for this task
         began = started = cpu.clock
         for address in range(begin, begin + share, PAGE_SIZE):
             yield from task.touch(address)
@@ -83,8 +88,12 @@ class Pft:
 
     def results(self) -> Mapping[str, object]:
         """The rate by wall time."""
-        if len(self.spans) < self.team.cpus:
-            return {}
+        told = super().results()
+        if self.gave_up or len(self.spans) < self.team.cpus:
+            return told
         wall = max(end for _, end in self.spans) - min(begin for begin, _ in self.spans)
         faults = self.team.cpus * (self.share // PAGE_SIZE)
-        return {"pft": {"faults": faults, "wall_ns": wall / 1000, "faults_per_s": faults * SEC / wall}}
+        return {
+            **told,
+            "pft": {"faults": faults, "wall_ns": wall / 1000, "faults_per_s": faults * SEC / wall},
+        }

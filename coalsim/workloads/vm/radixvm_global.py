@@ -18,7 +18,8 @@ from coalsim.units import PAGE_SIZE
 from coalsim.workloads.base import CpuMeter, VirtualHost
 from coalsim.workloads.vm.gates import Barrier
 from coalsim.workloads.vm.mapbench import BASE
-from coalsim.workloads.vm.team import TeamLoad, check_memory
+from coalsim.workloads.vm.room import check_end, check_memory
+from coalsim.workloads.vm.team import TeamLoad
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,9 @@ class RadixvmGlobal(TeamLoad):
 
     def start(self, host: VirtualHost) -> None:
         """One thread per CPU, each with its slice."""
-        check_memory(host.machine, self.pages * self.team.cpus, "workload.pages", self.pages)
+        pages = self.pages * self.team.cpus
+        check_memory(host.machine, pages, "workload.pages", self.pages)
+        check_end(host, BASE + pages * PAGE_SIZE, "workload.pages", self.pages)
         gate = Barrier(self.team.cpus)
         number_of = {cpu: number for number, cpu in enumerate(self.team.chosen(host.machine))}
 
@@ -50,8 +53,11 @@ class RadixvmGlobal(TeamLoad):
         cpu, total = task.cpu, self.team.cpus * self.pages
         for _ in self.team.turns():
             mapped = yield from task.mmap(self.pages * PAGE_SIZE, address=own)
-            meter.failed += mapped < 0
+            if mapped < 0:
+                self.give_up(task, meter)
             yield from gate.meet(task)
+            if self.gave_up:  # a slice is missing, which all would write
+                return
             draws = dict.fromkeys(int(uniform() * total) for _ in range(total))
             began = cpu.clock
             for page in draws:

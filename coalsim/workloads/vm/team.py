@@ -6,15 +6,14 @@ then the second threads, which is where will-it-scale puts its tasks, too.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
 from coalsim.engine.clock import Op
-from coalsim.errors import ConfigError, Problem
 from coalsim.mm.virt.task import Task
 from coalsim.topology.machine import Machine
-from coalsim.units import PAGE_SIZE, US, CpuId, Time, format_size
+from coalsim.units import US, CpuId, Time
 from coalsim.workloads.base import CpuMeter, VirtualHost
 from coalsim.workloads.synthetic.places import Spread, choose_cpus
 
@@ -50,6 +49,11 @@ class Team:
         """The loops never end."""
         return not self.rounds
 
+    @property
+    def sharers(self) -> int:
+        """Tasks in one address space."""
+        return self.cpus if self.mode == "threads" else 1
+
     def turns(self) -> Iterable[int]:
         """What a task's loop runs over."""
         return range(self.rounds) if self.rounds else count()
@@ -81,24 +85,6 @@ def _later(task: Task, meter: CpuMeter, delay: Time, loop: Loop) -> Op[None]:
     yield from loop(task, meter)
 
 
-def check_memory(machine: Machine, pages: int, key: str, value: int) -> None:
-    """Refuse a load whose pages cannot all be there at once: its tasks would be killed and missed.
-
-    Raises:
-        ConfigError: the machine has less memory.
-    """
-    memory = sum(node.memory for node in machine.nodes)
-    if pages * PAGE_SIZE > memory:
-        problem = Problem(
-            key=key,
-            value=str(value),
-            message=f"{format_size(pages * PAGE_SIZE)} of pages are more than machine {machine.name} has"
-            f" ({format_size(memory)})",
-            remedy="use less, or a larger machine",
-        )
-        raise ConfigError([problem])
-
-
 @dataclass(frozen=True, kw_only=True)
 class TeamLoad:
     """What the loads that a team runs have in common.
@@ -108,6 +94,7 @@ class TeamLoad:
     """
 
     team: Team
+    gave_up: list[CpuId] = field(default_factory=list, init=False, repr=False, compare=False)
 
     headline = ""
 
@@ -116,6 +103,14 @@ class TeamLoad:
         """Unless the team counts its rounds."""
         return self.team.endless
 
+    def give_up(self, task: Task, meter: CpuMeter) -> None:
+        """A task has found no room for a mapping and ends; kept beside the meter, which a warm-up resets."""
+        meter.failed += 1
+        self.gave_up.append(task.cpu.id)
+
     def results(self) -> Mapping[str, object]:
-        """Nothing beyond the meter."""
-        return {}
+        """Nothing beyond the meter, unless tasks have given up."""
+        if not self.gave_up:
+            return {}
+        where = ", ".join(str(cpu) for cpu in sorted(self.gave_up))
+        return {"warnings": [f"no room for a mapping: the load's task ended early on CPU {where}"]}

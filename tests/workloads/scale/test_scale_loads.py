@@ -92,6 +92,16 @@ def test_a_partner_needs_a_hardware_thread_of_its_own(run_load: Runner) -> None:
             run_load("context_switch1", {"cpus": cpus, "partner": "sibling", "rounds": 1}, machine=machine)
 
 
+def test_every_free_hardware_thread_of_a_core_takes_one_partner(run_load: Runner) -> None:
+    """Cores of four: two tasks and two partners fit, each on a CPU of its own; a ninth task does not."""
+    machine = "pack:1 numa:1 core:4 pu:4"
+    ran = run_load("context_switch1", {"cpus": 8, "partner": "sibling", "rounds": 2}, machine=machine)
+    tasks = [task for process in ran.system.vm.processes for task in process.tasks]
+    assert sorted(task.cpu.id for task in tasks) == list(range(16))
+    with pytest.raises(ConfigError, match="free hardware thread; use same, or fewer CPUs"):
+        run_load("context_switch1", {"cpus": 9, "partner": "sibling", "rounds": 2}, machine=machine)
+
+
 def test_processes_switch_address_spaces_and_threads_do_not(run_load: Runner) -> None:
     """On one CPU: a trip between processes takes longer."""
     trips = {

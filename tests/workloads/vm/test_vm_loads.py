@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from coalsim.cli import main as command_line
 from coalsim.errors import ConfigError
 from coalsim.units import NS
 
@@ -124,6 +125,25 @@ def test_what_lies_beside_the_pages_keeps_their_table(run_load: Runner, pages: i
     once = run_load("munmap_shared", {"cpus": 2, "pages": pages, "rounds": 1}).counts.tables_freed
     assert freed["shared"] == once  # those that go at the exit
     assert freed["own"] >= freed["shared"] + 8
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"shootdown": "radixvm", "table_replication": "per_cpu"},
+        {"shootdown": "numapte", "table_replication": "lazy"},
+        {"table_replication": "eager"},
+    ],
+)
+def test_copies_of_the_table_are_kept_like_the_table(run_load: Runner, switches: dict[str, str]) -> None:
+    """Though only the task that unmaps has touched what lies beside: areas keep tables, not entries."""
+
+    def freed(table: str, rounds: int) -> int:
+        load = {"cpus": 4, "pages": 3, "rounds": rounds, "table": table}
+        return int(run_load("munmap_shared", load, switches=switches).counts.tables_freed)
+
+    assert freed("shared", 12) == freed("shared", 1)
+    assert freed("own", 12) >= freed("own", 1) + 2 * 11  # two copies at least, each time
 
 
 @pytest.mark.parametrize("pages", [1, 64])
@@ -249,6 +269,25 @@ def test_a_collector_protects_without_a_fault(run_load: Runner) -> None:
     assert ran.system.vm.flush_counts.targets >= 12 * 2
 
 
+@pytest.mark.parametrize("seed", ["1", "2", "3"])
+def test_mutators_that_were_long_away_pass_the_last_safepoint(
+    capsys: pytest.CaptureFixture[str], seed: str
+) -> None:
+    """The host of a guest takes CPUs away: who comes back when all is over still owes a safepoint."""
+    guest = ("kernel.ipi=kvm_pv", "kernel.pv_flush=on", "machine.guest.preempted_share=0.4")
+    load = ("workload.cpus=12", "workload.rounds=3", "workload.pages=2", "run.warmup=0", "run.duration=80ms")
+    settings = [part for setting in (*guest, *load) for part in ("--set", setting)]
+    code = command_line.run(
+        ["run", "gc_mprotect", "--machine", "kvm80", "--seed", seed, "--json", "-q", *settings]
+    )
+    assert code == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["phases"]["protect"]["latency_ns"]["count"] == 3
+    assert (
+        result["operations"]["exit"]["latency_ns"]["count"] == 1
+    )  # of the process: its last thread has ended
+
+
 def test_taking_rights_away_costs_more_than_giving_them_back(run_load: Runner) -> None:
     """Only the first needs a flush on the mutators' CPUs."""
     phases = run_load("gc_mprotect", {"cpus": 4, "pages": 8, "rounds": 12}).document["phases"]
@@ -294,6 +333,12 @@ def test_a_node_that_is_not_there_is_refused(run_load: Runner) -> None:
         ("gc_mprotect", {"pages": 4000, "regions": 10, "rounds": 1}),
         ("radixvm_global", {"pages": 10_000, "cpus": 4, "rounds": 1}),
         ("page_table_placement", {"working_set": "129MiB", "rounds": 1}),
+        ("fork_cow", {"pages": 40_000, "rounds": 1}),
+        ("page_fault1", {"mib": 40, "cpus": 4, "rounds": 1}),
+        ("flush_range", {"pages": 40_000, "rounds": 1}),
+        ("mmap_touch_munmap", {"pages": 9000, "cpus": 4, "rounds": 1}),
+        ("radixvm_local", {"pages": 9000, "cpus": 4, "rounds": 1}),
+        ("radixvm_pipeline", {"pages": 9000, "cpus": 4, "rounds": 1}),
     ],
 )
 def test_more_pages_than_memory_are_refused(
