@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from simpy.events import Event
 
+from coalsim.boot_pressure import PressureParts, build_pressure, set_reserve_aside
 from coalsim.boot_vm import VmParts, build_vm, delivery_of, flush_times
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.deadlock import report, report_stuck
@@ -29,11 +30,13 @@ from coalsim.engine.streams import Streams
 from coalsim.errors import ConfigError, DeadlockError, Problem
 from coalsim.locks.base import Lock, LockSetup, SpinLock
 from coalsim.locks.lockdep import LockClass
+from coalsim.locks.mutex import Mutex
 from coalsim.locks.registry import make_lock
 from coalsim.locks.rwsem import RwSemaphore
 from coalsim.mm.kmem.magazine_types import MagazineTypes
 from coalsim.mm.manager import MemoryManager
 from coalsim.mm.phys.placement import Placement
+from coalsim.mm.reclaim.slow_path import SlowPath
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.linux import LinuxShootdown
 from coalsim.mm.virt.system import VirtualMemory
@@ -118,8 +121,30 @@ class System:
         self._threads: list[list[Thread]] = [[] for _ in self.cpus]
         self._running = 0
         self._vm: VirtualMemory | None = None
+        self.kernel_log: list[tuple[Time, str]] = []
+        self.pressure = self._build_pressure() if switches.reclaim or switches.reserve_pages else None
         self.finished = Event(self.env)
         self.env.stuck = self._stuck
+
+    def _build_pressure(self) -> SlowPath | None:
+        """What happens when memory runs short."""
+        parts = PressureParts(
+            machine=self.machine,
+            cpus=self.cpus,
+            switches=self.switches,
+            costs=self.costs,
+            memory=self.memory,
+            make_spinlock=self.make_ranked_lock,
+            make_mutex=self._make_mutex,
+            processes=lambda: () if self._vm is None else self._vm.processes,
+            wake_latency=self._wake_latency,
+            say=lambda at, text: self.kernel_log.append((at, text)),
+        )
+        set_reserve_aside(parts)
+        return build_pressure(parts) if self.switches.reclaim else None
+
+    def _make_mutex(self, class_name: str, rank: int, name: str) -> Lock:
+        return make_lock(Mutex, self._class_of(Mutex, class_name, rank), name, self._setup)
 
     def _new_cpu(self, cpu: CpuId) -> Cpu:
         machine, period = self.machine, self.switches.tick_period
@@ -202,6 +227,8 @@ class System:
                     vcpus=self.vcpus,
                 )
             )
+            if self.pressure is not None and self._vm.kernel.policy.is_lazy:
+                self.pressure.flush_lazily_freed = self._vm.kernel.policy.drain
         return self._vm
 
     @property
@@ -252,6 +279,8 @@ class System:
         self.memory.reset_counters()
         if self._vm is not None:
             self._vm.reset_counters()
+        if self.pressure is not None:
+            self.pressure.reset()
         for cpu in self.cpus:
             cpu.lock_waits[:] = array("q", (0, 0, 0, 0))
         for lock_class in self.lock_classes:

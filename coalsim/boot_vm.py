@@ -30,7 +30,6 @@ from coalsim.mm.paging.context import Loaded
 from coalsim.mm.paging.entry import ACCESSED
 from coalsim.mm.paging.geometry import GEOMETRIES, Geometry
 from coalsim.mm.paging.kernel_space import KernelSpace
-from coalsim.mm.phys.ram import Ram
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.registry import make_shootdown
 from coalsim.mm.shootdown.switching import Switching
@@ -135,7 +134,7 @@ def build_vm(parts: VmParts) -> VirtualMemory:
     """All of virtual memory."""
     machine, switches, costs, cpus = parts.machine, parts.switches, parts.costs, parts.cpus
     geometry, pages = geometry_of(machine, switches), parts.memory.pages
-    ram = Ram()
+    ram = parts.memory.ram
     oracle = Oracle(len(cpus)) if switches.oracle else None
 
     starts, nodes = [zone.first for zone in pages.zones], [zone.node for zone in pages.zones]

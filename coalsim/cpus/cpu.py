@@ -163,6 +163,11 @@ class Cpu(Clocked):
             self._idle = False
             yield from self.sync()  # a handler may have run past the wake-up
 
+    @property
+    def is_idle(self) -> bool:
+        """Nobody runs here and nobody is about to; read synchronised."""
+        return self._idle and not self.alarm.armed
+
     def enqueue(self, thread: Thread, at: Time) -> None:
         """Make a thread ready to run here; an idle processor starts it at `at` (> now)."""
         assert at > self.env._now, "nothing crosses between processors in no time"

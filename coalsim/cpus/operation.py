@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.runqueue import Thread
 from coalsim.engine.clock import Op
 from coalsim.engine.runahead import Account
 from coalsim.units import CpuId, Time
@@ -204,3 +205,9 @@ class Operations:
         """Forget what was counted, at the end of the warm-up; what is under way will count."""
         for kind in self.kinds.values():
             kind.reset()
+
+
+def abandon(cpu: Cpu, thread: Thread) -> None:
+    """The thread leaves the operations that it is in, and they are counted nowhere: a signal has ended it."""
+    while thread.operations:
+        cpu.account = thread.operations.pop().outer

@@ -66,7 +66,7 @@ class RwSemaphore(SleepingLock):
     def acquire_read(self, cpu: Cpu, site: str) -> Op[None]:
         """Wait until the running thread may read."""
         me = yield from self.arrive(cpu, site, is_reader=True)
-        if self._owner is None and not self._handoff and not (self._admitted and self._somebody_waits(cpu)):
+        if self._lets_readers_in(cpu):
             self._admitted += 1
         else:
             me.contended = True
@@ -76,6 +76,23 @@ class RwSemaphore(SleepingLock):
         self._reading[me.thread] = me
         self.note_granted(me)
         cpu.charge(self.setup.taking, self.hold_cause)
+
+    def try_read(self, cpu: Cpu, site: str) -> Op[bool]:
+        """Read if that is possible at once; whether it was."""
+        me = yield from self.arrive(cpu, site, is_reader=True)
+        if not self._lets_readers_in(cpu):
+            return False
+        self._admitted += 1
+        self._reading[me.thread] = me
+        self.note_granted(me)
+        cpu.charge(self.setup.taking, self.hold_cause)
+        return True
+
+    def _lets_readers_in(self, cpu: Cpu) -> bool:
+        """No writer has the lock or is to have it before new readers."""
+        return (
+            self._owner is None and not self._handoff and not (self._admitted and self._somebody_waits(cpu))
+        )
 
     def _somebody_waits(self, cpu: Cpu) -> bool:
         """New readers have to queue: somebody sleeps, or a writer has spun for long."""

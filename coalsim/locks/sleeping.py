@@ -162,18 +162,12 @@ class SleepingLock(Lock):
     def sleep(self, me: Sleeper) -> Op[None]:
         """Park the thread until somebody wakes it."""
         cpu, thread = me.cpu, me.thread
-        for held in cpu.locks_held:
-            assert isinstance(held, Held)
-            if isinstance(held.lock, SleepingLock):
-                held.lock.send_spinners_to_sleep(cpu)
-        mine, cpu.locks_held = cpu.locks_held, []
         stolen = cpu.time_stolen
         me.asleep = True
         thread.blocked_on = self
         check_for_deadlock(thread)
-        yield from cpu.park()
+        yield from park_holding(cpu)
         thread.blocked_on = None
-        cpu.locks_held = mine
         me.stolen += cpu.time_stolen - stolen  # from others, while this thread slept
         yield from cpu.sync()
 
@@ -283,3 +277,14 @@ class SleepingLock(Lock):
         if not isinstance(self.holder, Sleeper):
             return f"{self.type} {self.name} (nobody holds it)"
         return f"{self.type} {self.name} (held by {self.holder.thread.label} since {self.holder.site})"
+
+
+def park_holding(cpu: Cpu) -> Op[None]:
+    """Park the running thread with the locks that it holds, until somebody enqueues it; synchronised."""
+    for held in cpu.locks_held:
+        assert isinstance(held, Held)
+        if isinstance(held.lock, SleepingLock):
+            held.lock.send_spinners_to_sleep(cpu)
+    mine, cpu.locks_held = cpu.locks_held, []
+    yield from cpu.park()
+    cpu.locks_held = mine

@@ -22,8 +22,10 @@ from coalsim.mm.kmem.magazine_types import MagazineTypes, illumos_types
 from coalsim.mm.kmem.sheaf_cache import SheafCache
 from coalsim.mm.kmem.slab import SlabDirectory
 from coalsim.mm.kmem.slub_cache import SlubObjects
+from coalsim.mm.kmem.verbs import ObjectVerbs
 from coalsim.mm.phys.pages import PageAllocator
 from coalsim.mm.phys.placement import Placement, placement
+from coalsim.mm.phys.ram import Ram
 from coalsim.mm.phys.zones import build_zones
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.switches import Switches
@@ -72,21 +74,27 @@ class MemoryManager:
         )
         classes = SizeClasses(switches.kmalloc_sizes)
         self.objects = Kmalloc(self._system, classes, self._make_cache, self._directory)
-        # the hot verbs without a frame of their own
-        self.kmalloc = self.objects.kmalloc
-        self.kmalloc_aligned = self.objects.kmalloc_aligned
-        self.kmalloc_now = self.objects.kmalloc_now
-        self.kmalloc_size = self.objects.kmalloc_size
-        self.kfree = self.objects.kfree
-        self.kfree_now = self.objects.kfree_now
-        self.cache = self.objects.cache
-        self.cache_alloc = self.objects.take_object
-        self.cache_alloc_now = self.objects.take_object_now
-        self.cache_free = self.objects.give_object
-        self.cache_free_now = self.objects.give_object_now
+        self.ram = Ram()
+        self._bind(self.objects)
         self.alloc_pages = self.pages.alloc
         self.alloc_pages_now = self.pages.take_now
         self.free_pages_now = self.pages.give_now
+
+    def _bind(self, verbs: ObjectVerbs) -> None:
+        """Who answers for kernel objects: `Kmalloc`, or the outermost of the layers that watch it."""
+        self.verbs = verbs
+        # the hot verbs without a frame of their own
+        self.kmalloc = verbs.kmalloc
+        self.kmalloc_aligned = verbs.kmalloc_aligned
+        self.kmalloc_now = verbs.kmalloc_now
+        self.kmalloc_size = verbs.kmalloc_size
+        self.kfree = verbs.kfree
+        self.kfree_now = verbs.kfree_now
+        self.cache = verbs.cache
+        self.cache_alloc = verbs.take_object
+        self.cache_alloc_now = verbs.take_object_now
+        self.cache_free = verbs.give_object
+        self.cache_free_now = verbs.give_object_now
 
     def _make_cache(self, name: str, size: int) -> ObjectCache:
         """A cache of the profile's kind."""

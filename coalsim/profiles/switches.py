@@ -4,7 +4,7 @@ Measured curves come from many kernels, so a profile is a set of these switches
 and not one number.  Each switch names the Linux version (and commit, where one
 is known) that brought it.  A switch exists only if some mechanism reads it.
 Those of allocators, locks and time are here; those of virtual memory are in
-`vm_switches.py`.
+`vm_switches.py`, those of memory pressure and debugging in `pressure_switches.py`.
 
 Invariant: a `Switches` that exists is consistent; its constructor refuses what
 no kernel could be.  Nothing here waits or costs time.
@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from coalsim.errors import ConfigError, Problem
-from coalsim.profiles.vm_switches import Rule, VmSwitches
+from coalsim.profiles.pressure_switches import AS_TIME, Rule
+from coalsim.profiles.vm_switches import VmSwitches
 from coalsim.units import SEC, Time
 
 SlabLayer = Literal["magazines", "slub", "sheaves"]
@@ -28,7 +29,7 @@ AllocScale = Literal["none", "6.7"]
 FreeScale = Literal["none", "5.14", "6.7", "6.16"]
 ListLock = Literal["none", "spinlock"]
 DrainTime = Literal["before-push", "after-push"]
-ZoneLayout = Literal["one", "dma-dma32-normal"]
+ZoneLayout = Literal["one", "dma-dma32-normal", "low-normal-high"]
 TasWinner = Literal["random", "nearest"]
 
 KMALLOC_SIZES: dict[str, tuple[int, ...]] = {
@@ -36,8 +37,6 @@ KMALLOC_SIZES: dict[str, tuple[int, ...]] = {
     "linux": (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192),
 }
 """Object sizes that kmalloc serves from the slab layer; larger requests get whole pages."""
-
-AS_TIME = {"kind": "time"}  # metadata of fields written as text with a unit, such as "15s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +68,8 @@ class Switches(VmSwitches):
     """Largest buddy block is 2**max_order pages; buddyinfo prints max_order + 1 columns."""
     zones: ZoneLayout
     """`one` zone per node, or `dma-dma32-normal`: on the first node 16 MiB of DMA, DMA32 up to 4 GiB,
-    Normal above; only Normal elsewhere (x86-64)."""
+    Normal above; only Normal elsewhere (x86-64); or `low-normal-high`: 1 MiB of Low, Normal up to 896 MiB,
+    High above, which the kernel reaches by temporary mappings only (x86-32)."""
     placement: str
     """Node choice when the caller names none: local, bind, interleave or preferred."""
     placement_nodes: tuple[int, ...]
@@ -128,7 +128,11 @@ class Switches(VmSwitches):
     def __post_init__(self) -> None:
         problems = [
             Problem(key=f"kernel.{key}", value=str(value), message=message, remedy=remedy)
-            for key, value, fits, message, remedy in (*self._rules(), *self.vm_rules())
+            for key, value, fits, message, remedy in (
+                *self._rules(),
+                *self.vm_rules(),
+                *self.pressure_rules(),
+            )
             if not fits
         ]
         if problems:

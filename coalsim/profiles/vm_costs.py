@@ -37,11 +37,12 @@ Invariant: as in `KernelCosts`, no cost has a default.
 
 from dataclasses import dataclass
 
+from coalsim.profiles.pressure_costs import PressureCosts
 from coalsim.units import Time
 
 
 @dataclass(frozen=True, kw_only=True)
-class VmCosts:
+class VmCosts(PressureCosts):
     """Costs of virtual-memory steps in picoseconds, resolved on a machine's clock."""
 
     # -- in and out of the kernel

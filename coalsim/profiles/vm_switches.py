@@ -1,6 +1,6 @@
 """VmSwitches: the ways in which kernels differ in virtual memory and TLB shootdown.
 
-The half of `Switches` that `coalsim/profiles/switches.py` does not hold.  Each
+A part of `Switches`, between `switches.py` and `pressure_switches.py`.  Each
 switch names the Linux version (and commit, where one is known) that brought it.
 
 Invariant: a `Switches` that exists is consistent; `vm_rules` says what no kernel
@@ -12,6 +12,7 @@ own parameters.
 from dataclasses import dataclass, field
 from typing import Literal
 
+from coalsim.profiles.pressure_switches import AS_TIME, PressureSwitches, Rule
 from coalsim.units import Time
 
 Geometry = Literal["auto", "x86-32", "pae", "x86-64", "x86-64-5"]
@@ -26,14 +27,9 @@ FIRST_TOUCH, INTERLEAVE, ON_NODE = "first_touch", "interleave", "node:"
 NO_RSS_COUNTER = -1
 """`rss_batch` of a kernel that does not count pages."""
 
-AS_TIME = {"kind": "time"}  # metadata of fields written as text with a unit, such as "15s"
-
-Rule = tuple[str, object, bool, str, str]
-"""Key, value, whether the value fits, what is wrong else, and the remedy."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class VmSwitches:
+class VmSwitches(PressureSwitches):
     """In which kernels differ from the page table up to the process."""
 
     # -- page tables

@@ -235,10 +235,10 @@ def test_an_unknown_profile_is_refused_with_a_near_one(name: str, remedy: str) -
 
 
 def test_every_field_says_what_it_means() -> None:
-    """Each switch and each cost is followed by a line of documentation, in one of its two files."""
+    """Each switch and each cost is followed by a line of documentation, in one of its files."""
     for modules, names in (
-        (("switches", "vm_switches"), switch_names()),
-        (("costs", "vm_costs"), cost_names()),
+        (("switches", "vm_switches", "pressure_switches"), switch_names()),
+        (("costs", "vm_costs", "pressure_costs"), cost_names()),
     ):
         texts = [
             (files("coalsim.profiles") / f"{module}.py").read_text(encoding="utf-8") for module in modules

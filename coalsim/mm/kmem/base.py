@@ -16,6 +16,7 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.locks.base import SpinLock
 from coalsim.mm.kmem.slab import SlabStatistics
+from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.pages import PageAllocator
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.switches import Switches
@@ -116,7 +117,7 @@ class ObjectCache(Protocol):
     def give_now(self, cpu: Cpu, address: int, extra: Time) -> bool:
         """Take an object back without waiting, charged likewise; False: call `give`."""
 
-    def take(self, cpu: Cpu, site: str) -> Op[int]:
+    def take(self, cpu: Cpu, site: str, context: AllocContext = AllocContext.KERNEL) -> Op[int]:
         """An object, or 0 if memory is short."""
 
     def give(self, cpu: Cpu, address: int, site: str) -> Op[None]:
@@ -125,8 +126,8 @@ class ObjectCache(Protocol):
     def drain_cpu(self, cpu: Cpu, site: str) -> Op[None]:
         """Give back what the processor keeps for itself."""
 
-    def drain_shared(self, cpu: Cpu, site: str) -> Op[None]:
-        """Give back what all processors share: depots, empty slabs."""
+    def drain_shared(self, cpu: Cpu, site: str) -> Op[int]:
+        """Give back what all processors share: depots, empty slabs; how many pages that were."""
 
     def reset_counters(self) -> None:
         """Forget what was counted, at the end of the warm-up."""

@@ -20,6 +20,7 @@ from coalsim.errors import BadFree, DoubleFree, ForeignFree, InteriorFree, Kerne
 from coalsim.mm.kmem.base import ALLOC, FREE, KmemSystem, ObjectCache
 from coalsim.mm.kmem.classes import SizeClasses
 from coalsim.mm.kmem.slab import SlabDirectory, slab_at
+from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.layout import address_of, order_for, pages_for, pfn_of
 from coalsim.units import PAGE_SIZE, CpuId, Pfn, Time
 
@@ -101,7 +102,7 @@ class Kmalloc:
 
     # -- kmalloc
 
-    def kmalloc(self, cpu: Cpu, size: int, site: str) -> Op[int]:
+    def kmalloc(self, cpu: Cpu, size: int, site: str, context: AllocContext = AllocContext.KERNEL) -> Op[int]:
         """The address of `size` bytes, or 0 if memory is short.
 
         Raises:
@@ -110,10 +111,12 @@ class Kmalloc:
         if size <= 0:
             raise KernelBug(f"kmalloc of {size} bytes at {site} on CPU {cpu.id}")
         if size > self._largest:
-            return (yield from self._large(cpu, size, order_for(pages_for(size)), site))
-        return (yield from self._take(cpu, self._by_step[(size + 7) >> 3], size, site))
+            return (yield from self._large(cpu, size, order_for(pages_for(size)), site, context))
+        return (yield from self._take(cpu, self._by_step[(size + 7) >> 3], size, site, context))
 
-    def kmalloc_aligned(self, cpu: Cpu, size: int, align: int, site: str) -> Op[int]:
+    def kmalloc_aligned(
+        self, cpu: Cpu, size: int, align: int, site: str, context: AllocContext = AllocContext.KERNEL
+    ) -> Op[int]:
         """The address of `size` bytes at a multiple of `align`, a power of two; or 0.
 
         Raises:
@@ -124,13 +127,13 @@ class Kmalloc:
         fitting = self._classes.aligned_class_of(size, align) if align <= PAGE_SIZE else None
         if fitting is None:
             order = order_for(max(pages_for(size), align // PAGE_SIZE))
-            return (yield from self._large(cpu, size, order, site))
-        return (yield from self._take(cpu, self._by_step[fitting >> 3], size, site))
+            return (yield from self._large(cpu, size, order, site, context))
+        return (yield from self._take(cpu, self._by_step[fitting >> 3], size, site, context))
 
-    def _take(self, cpu: Cpu, cache: ObjectCache, size: int, site: str) -> Op[int]:
+    def _take(self, cpu: Cpu, cache: ObjectCache, size: int, site: str, context: AllocContext) -> Op[int]:
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
-        address = yield from cache.take(cpu, site)
+        address = yield from cache.take(cpu, site, context)
         cpu.charge(self._hit, ALLOC)
         if address:
             cache.counts[cpu.id].requested += size
@@ -139,11 +142,11 @@ class Kmalloc:
             cache.counts[cpu.id].failures += 1
         return address
 
-    def _large(self, cpu: Cpu, size: int, order: int, site: str) -> Op[int]:
+    def _large(self, cpu: Cpu, size: int, order: int, site: str, context: AllocContext) -> Op[int]:
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
         cpu.charge(self._system.costs.kmalloc_large, ALLOC)
-        pfn = yield from self._system.pages.alloc_owned(cpu, order, site)
+        pfn = yield from self._system.pages.alloc_owned(cpu, order, site, context=context)
         if pfn < 0:
             return 0
         address = address_of(pfn)
@@ -197,12 +200,14 @@ class Kmalloc:
 
     # -- objects of named caches
 
-    def take_object(self, cpu: Cpu, cache: int, site: str) -> Op[int]:
+    def take_object(
+        self, cpu: Cpu, cache: int, site: str, context: AllocContext = AllocContext.KERNEL
+    ) -> Op[int]:
         """The address of an object of a cache, or 0 if memory is short."""
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
         chosen = self.caches[cache]
-        address = yield from chosen.take(cpu, site)
+        address = yield from chosen.take(cpu, site, context)
         if address:
             chosen.counts[cpu.id].requested += chosen.size
             self._held[address] = (chosen, cpu.id, chosen.size)

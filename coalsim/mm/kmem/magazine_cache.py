@@ -25,7 +25,8 @@ from coalsim.mm.kmem.magazine import CpuCache, Depot, Magazine
 from coalsim.mm.kmem.magazine_types import MagazineTypes
 from coalsim.mm.kmem.slab import SlabDirectory, SlabStatistics
 from coalsim.mm.kmem.slablayer import SlabLayer
-from coalsim.units import NodeId, Time
+from coalsim.mm.phys.context import AllocContext
+from coalsim.units import CpuId, NodeId, Time
 
 
 class _Store:
@@ -130,7 +131,7 @@ class MagazineCache:
 
     # -- everything
 
-    def take(self, cpu: Cpu, site: str) -> Op[int]:
+    def take(self, cpu: Cpu, site: str, context: AllocContext = AllocContext.KERNEL) -> Op[int]:
         """An object, or 0 if memory is short."""
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
@@ -147,7 +148,7 @@ class MagazineCache:
             address = own.loaded.rounds.pop()
         else:
             counts.slab_allocs += 1
-            objects = yield from store.slabs.take(cpu, 1, site)
+            objects = yield from store.slabs.take(cpu, 1, site, context)
             address = objects[0] if objects else 0
         yield from self._take_apart(cpu, old, site)
         return address
@@ -166,10 +167,11 @@ class MagazineCache:
             return
         counts.depot_frees += 1
         store = self._store_of[cpu.id]
-        old = yield from self._reload_empty(cpu, own, store, site)
-        kept = own.free(address)
-        assert kept, "a magazine that was just loaded has room"
-        yield from self._take_apart(cpu, old, site)
+        kept = False
+        while not kept:  # again only if the reaper's interrupt has taken what was just loaded
+            old = yield from self._reload_empty(cpu, own, store, site)
+            kept = own.free(address)
+            yield from self._take_apart(cpu, old, site)
 
     def _pop(self, cpu: Cpu, own: CpuCache) -> int | None:
         exchanges = own.exchanges
@@ -252,7 +254,26 @@ class MagazineCache:
             store.retire(store.depot.update())
             self._resizes += store.depot.rounds != rounds
 
-    # -- the end
+    # -- when memory is short, and at the end
+
+    def detach(self, cpu_id: CpuId) -> list[Magazine]:
+        """What an interrupt handler of that processor does: its magazines come off."""
+        return [magazine for magazine in self._own[cpu_id].unload() if magazine.rounds]
+
+    def put_back(self, cpu: Cpu, magazines: Sequence[Magazine], site: str) -> Op[None]:
+        """Detached magazines that are full go to the depot, the rounds of the others to the slabs."""
+        store = self._store_of[cpu.id]
+        loose: list[int] = []
+
+        def body(_: Time) -> Time:
+            for magazine in magazines:
+                if len(magazine.rounds) < magazine.capacity or not store.depot.put_full(magazine):
+                    loose.extend(magazine.rounds)
+            return self._system.costs.depot_section
+
+        yield from self._visit(cpu, store, body, site)
+        if loose:
+            yield from self._to_slabs(cpu, loose, site)
 
     def drain_cpu(self, cpu: Cpu, site: str) -> Op[None]:
         """The processor's magazines go back to the slabs."""
@@ -261,15 +282,17 @@ class MagazineCache:
             if magazine.rounds:
                 yield from self._to_slabs(cpu, magazine.rounds, site)
 
-    def drain_shared(self, cpu: Cpu, site: str) -> Op[None]:
-        """The depots' magazines go back to the slabs, empty slabs to the pages."""
+    def drain_shared(self, cpu: Cpu, site: str) -> Op[int]:
+        """The depots' magazines go back to the slabs, empty slabs to the pages; how many pages that were."""
         for store in self._stores:
             magazines = yield from self._unload(cpu, store, site)
             for magazine in magazines:
                 if magazine.rounds:
                     yield from self._to_slabs(cpu, magazine.rounds, site)
+        given = 0
         for store in self._stores:  # now that no depot can give back objects of another's slabs
-            yield from store.slabs.drain_empty(cpu, site)
+            given += yield from store.slabs.drain_empty(cpu, site)
+        return given
 
     def _unload(self, cpu: Cpu, store: _Store, site: str) -> Op[list[Magazine]]:
         """All magazines of a depot."""

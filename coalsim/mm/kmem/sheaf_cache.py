@@ -20,6 +20,7 @@ from coalsim.mm.kmem.magazine import Magazine
 from coalsim.mm.kmem.sheaf import Barn, CpuSheaves, sheaf_capacity
 from coalsim.mm.kmem.slab import SlabDirectory, SlabStatistics
 from coalsim.mm.kmem.slub_cache import SlubObjects
+from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.layout import pfn_of
 from coalsim.units import NodeId, Time
 
@@ -81,7 +82,7 @@ class SheafCache:
 
     # -- everything
 
-    def take(self, cpu: Cpu, site: str) -> Op[int]:
+    def take(self, cpu: Cpu, site: str, context: AllocContext = AllocContext.KERNEL) -> Op[int]:
         """An object, or 0 if memory is short."""
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
@@ -99,7 +100,7 @@ class SheafCache:
             counts.depot_allocs += 1
         else:
             counts.slab_allocs += 1
-            yield from self._fill(cpu, own, sheaf, site)
+            yield from self._fill(cpu, own, sheaf, site, context)
         return own.alloc() or 0
 
     def _full_from_barn(self, cpu: Cpu, own: CpuSheaves, site: str) -> Op[Magazine | None]:
@@ -119,16 +120,18 @@ class SheafCache:
         yield from self._visit(cpu, body, site)
         return empty
 
-    def _fill(self, cpu: Cpu, own: CpuSheaves, sheaf: Magazine, site: str) -> Op[None]:
+    def _fill(self, cpu: Cpu, own: CpuSheaves, sheaf: Magazine, site: str, context: AllocContext) -> Op[None]:
         """Fill a sheaf from the slabs and make it the main one."""
         costs = self._system.costs
         cpu.charge(costs.sheaf_bulk_fixed, ALLOC)
         while len(sheaf.rounds) < sheaf.capacity:
-            address = yield from self._slabs.take(cpu, site)
+            address = yield from self._slabs.take(cpu, site, context)
             if not address:
                 break
             sheaf.rounds.append(address)
-        if not sheaf.rounds:
+        if own.main.rounds or own.spare is not None:
+            yield from self._flush(cpu, sheaf, site)  # another thread filled the CPU's while this one slept
+        elif not sheaf.rounds:
             own.spare = sheaf  # memory is short: keep it for later
         else:
             own.install_full(sheaf)
@@ -216,7 +219,7 @@ class SheafCache:
             yield from self._flush(cpu, sheaf, site)
         yield from self._slabs.drain_cpu(cpu, site)
 
-    def drain_shared(self, cpu: Cpu, site: str) -> Op[None]:
+    def drain_shared(self, cpu: Cpu, site: str) -> Op[int]:
         """The barns' sheaves go back to the slabs, empty slabs to the pages."""
         for node, barn in enumerate(self._barns):
             sheaves: list[Magazine] = []
@@ -229,7 +232,7 @@ class SheafCache:
             for sheaf in sheaves:
                 yield from self._flush(cpu, sheaf, site)
         yield from self._slabs.drain_cpu(cpu, site)
-        yield from self._slabs.drain_shared(cpu, site)
+        return (yield from self._slabs.drain_shared(cpu, site))
 
     # -- statistics
 

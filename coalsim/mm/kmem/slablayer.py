@@ -15,6 +15,7 @@ from coalsim.engine.clock import Op
 from coalsim.mm.kmem.base import ALLOC, FREE, RANK_SLABS, KmemSystem
 from coalsim.mm.kmem.geometry import SlabGeometry
 from coalsim.mm.kmem.slab import Slab, SlabDirectory, SlabLists, slab_at
+from coalsim.mm.phys.context import AllocContext
 from coalsim.units import NodeId, Pfn, Time
 
 KEEP_EMPTY = 1
@@ -50,14 +51,17 @@ class SlabLayer:
         lock = system.make_lock("kmem_cache->lock", RANK_SLABS, f"slabs of {name}")
         self._section = lock.section if system.switches.slab_irqsave else lock.interruptible_section
 
-    def take(self, cpu: Cpu, count: int, site: str) -> Op[list[int]]:
+    def take(
+        self, cpu: Cpu, count: int, site: str, context: AllocContext = AllocContext.KERNEL
+    ) -> Op[list[int]]:
         """Up to `count` objects; fewer if memory is short."""
         objects: list[int] = []
         while len(objects) < count:
             got = yield from self._take_listed(cpu, count - len(objects), None, site)
             objects += got
             if len(objects) < count:
-                pfn = yield from self._system.pages.alloc_owned(cpu, self._geometry.order, site, self._node)
+                pages, order = self._system.pages, self._geometry.order
+                pfn = yield from pages.alloc_owned(cpu, order, site, self._node, context)
                 if pfn < 0:
                     break
                 costs = self._system.costs
@@ -103,12 +107,13 @@ class SlabLayer:
         yield from self._section(cpu, body, longest, site)
         yield from self._give_pages(cpu, emptied, site)
 
-    def drain_empty(self, cpu: Cpu, site: str) -> Op[None]:
-        """Give the pages of all empty slabs back, a few per section.
+    def drain_empty(self, cpu: Cpu, site: str) -> Op[int]:
+        """Give the pages of all empty slabs back, a few per section; how many pages that were.
 
         There may be more than are kept: CPUs that wait for pages at once all add a slab.
         """
         cost = self._system.costs.slab_list_move
+        given = 0
         while True:
             emptied: list[Slab] = []
 
@@ -118,8 +123,9 @@ class SlabLayer:
 
             yield from self._section(cpu, body, DRAIN_AT_ONCE * cost, site)
             yield from self._give_pages(cpu, emptied, site)
+            given += len(emptied) << self._geometry.order
             if len(emptied) < DRAIN_AT_ONCE:
-                return
+                return given
 
     def _give_pages(self, cpu: Cpu, emptied: Sequence[Slab], site: str) -> Op[None]:
         for slab in emptied:

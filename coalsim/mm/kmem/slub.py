@@ -247,14 +247,13 @@ class SlubCache:
             sum(kept) > self.cpu_partial if self.by_objects else len(kept) >= self.cpu_partial
         )
 
-    def shrink(self) -> list[SlubSlab]:
-        """Give up the empty slabs of all nodes, also those that are kept; their pages go back."""
-        emptied = []
-        for partial in self._nodes.values():
-            for slab in [slab for slab in partial.values() if not slab.objects_out]:
-                del partial[slab.pfn]
-                self._forget(slab)
-                emptied.append(slab)
+    def shrink(self, node: int) -> list[SlubSlab]:
+        """Give up the empty slabs of a node, also those that are kept; their pages go back."""
+        partial: dict[int, SlubSlab] = self._nodes.get(node, {})
+        emptied = [slab for slab in partial.values() if not slab.objects_out]
+        for slab in emptied:
+            del partial[slab.pfn]
+            self._forget(slab)
         return emptied
 
     def statistics(self) -> SlabStatistics:

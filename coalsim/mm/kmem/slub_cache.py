@@ -27,6 +27,7 @@ from coalsim.mm.kmem.slub import (
     SlubCache,
     SlubSlab,
 )
+from coalsim.mm.phys.context import AllocContext
 from coalsim.units import CpuId, NodeId, Pfn, Time
 
 SLAB_LINE = "line:slab descriptor"
@@ -111,7 +112,7 @@ class SlubObjects:
 
     # -- everything
 
-    def take(self, cpu: Cpu, site: str) -> Op[int]:
+    def take(self, cpu: Cpu, site: str, context: AllocContext = AllocContext.KERNEL) -> Op[int]:
         """An object, or 0 if memory is short."""
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
@@ -132,7 +133,7 @@ class SlubObjects:
             assert found is not None
             return found
         counts.slab_allocs += 1
-        return (yield from self._take_from_node(cpu, site))
+        return (yield from self._take_from_node(cpu, site, context))
 
     def _exchange(self, cpu: Cpu, slab: SlubSlab) -> Op[None]:
         """An atomic exchange on a slab's descriptor."""
@@ -143,7 +144,7 @@ class SlubObjects:
         cpu.charge(line.rmw(cpu) - cpu.clock, SLAB_LINE)
         yield from cpu.sync()
 
-    def _take_from_node(self, cpu: Cpu, site: str) -> Op[int]:
+    def _take_from_node(self, cpu: Cpu, site: str, context: AllocContext) -> Op[int]:
         costs = self._system.costs
         found: int | None = None
 
@@ -155,13 +156,15 @@ class SlubObjects:
         yield from self._under_list_lock(cpu, cpu.node, body, site)
         if found is not None:
             return found
-        pfn = yield from self._system.pages.alloc_owned(cpu, self._geometry.order, site)
+        pfn = yield from self._system.pages.alloc_owned(cpu, self._geometry.order, site, context=context)
         if pfn < 0:
             return 0
         cpu.charge(costs.slab_create_fixed + self._geometry.objects * costs.slab_create_per_object, ALLOC)
         yield from cpu.sync()
         own = self.slub.cpus[cpu.id]
-        assert not own.freelist, "only its own processor fills it"
+        if own.freelist:  # this thread has slept for its pages, and another one of the CPU was faster
+            yield from self._system.pages.free_owned(cpu, pfn, self._geometry.order, site)
+            return (yield from self.take(cpu, site, context))
         self.slub.add_slab(cpu.id, pfn, self._system.pages.zone_of(pfn).node)
         found, level, _ = self.slub.alloc(cpu.id)
         assert found is not None
@@ -228,13 +231,29 @@ class SlubObjects:
 
     def drain_cpu(self, cpu: Cpu, site: str) -> Op[None]:
         """The processor's slabs go to the nodes."""
-        yield from cpu.sync()
-        yield from self._give_pages(cpu, self.slub.flush(cpu.id), site)
+        emptied: list[SlubSlab] = []
 
-    def drain_shared(self, cpu: Cpu, site: str) -> Op[None]:
-        """Empty slabs go back to the pages."""
-        yield from cpu.sync()
-        yield from self._give_pages(cpu, self.slub.shrink(), site)
+        def body(_: Time) -> Time:
+            emptied.extend(self.slub.flush(cpu.id))
+            return (len(emptied) + 1) * self._system.costs.slub_node_partial
+
+        yield from self._under_list_lock(cpu, cpu.node, body, site)
+        yield from self._give_pages(cpu, emptied, site)
+
+    def drain_shared(self, cpu: Cpu, site: str) -> Op[int]:
+        """Empty slabs go back to the pages; how many pages that were."""
+        given = 0
+        for node in range(self._system.num_nodes):
+            emptied: list[SlubSlab] = []
+
+            def body(_: Time, node: int = node, emptied: list[SlubSlab] = emptied) -> Time:
+                emptied.extend(self.slub.shrink(node))
+                return (len(emptied) + 1) * self._system.costs.slub_node_partial
+
+            yield from self._under_list_lock(cpu, NodeId(node), body, site)
+            yield from self._give_pages(cpu, emptied, site)
+            given += len(emptied) << self._geometry.order
+        return given
 
     # -- statistics
 

@@ -201,6 +201,11 @@ class SpaceTables:
         for tree in trees:
             yield from tree.all_frames()
 
+    @property
+    def num_tables(self) -> int:
+        """How many tables there are, all places together; synchronised."""
+        return sum(1 for _ in self.frames())
+
     def validate(self) -> None:
         """Recount the slow way."""
         if self.single is not None:

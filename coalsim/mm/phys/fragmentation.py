@@ -27,6 +27,8 @@ MIN_FREE_FLOOR_KIB = 128
 MIN_FREE_CEILING_KIB = 262_144
 WATERMARK_SCALE = 10
 """Ten-thousandths of a zone between two watermarks, at least."""
+HIGH_MIN_FLOOR, HIGH_MIN_CEILING = 32, 128
+"""Pages of a high zone's minimum, which is a 1,024th of it between these."""
 PAGE_KIB = PAGE_SIZE // 1024
 
 
@@ -76,17 +78,22 @@ def min_free_kbytes(lowmem_kib: int) -> int:
     return min(max(isqrt(16 * lowmem_kib), MIN_FREE_FLOOR_KIB), MIN_FREE_CEILING_KIB)
 
 
-def watermarks(min_kib: int, managed: Sequence[int]) -> list[Watermarks]:
+def watermarks(min_kib: int, managed: Sequence[int], is_high: Sequence[bool] = ()) -> list[Watermarks]:
     """Split the kernel's minimum over its zones, by size.
 
     Args:
         min_kib: as `min_free_kbytes` gives it.
         managed: pages of each zone.
+        is_high: which of them the kernel reaches by temporary mappings only: they get a small minimum
+            of their own.  Empty: none.
     """
-    pages_min, total = min_kib // PAGE_KIB, sum(managed)
+    high = is_high or [False] * len(managed)
+    pages_min = min_kib // PAGE_KIB
+    total = sum(pages for pages, beyond in zip(managed, high, strict=True) if not beyond)
     marks = []
-    for pages in managed:
-        least = pages_min * pages // total
-        gap = max(least // 4, pages * WATERMARK_SCALE // 10_000)
+    for pages, beyond in zip(managed, high, strict=True):
+        share = pages_min * pages // total if total else 0
+        least = min(max(pages // 1024, HIGH_MIN_FLOOR), HIGH_MIN_CEILING) if beyond else share
+        gap = max(share // 4, pages * WATERMARK_SCALE // 10_000)
         marks.append(Watermarks(least, least + gap, least + 2 * gap, least + 3 * gap))
     return marks

@@ -9,8 +9,11 @@ or answer that the waiting verb has to be called.  A block remembers who took it
 with which order, so that a wrong free is named and the first touch of a descriptor
 that another processor wrote costs a line transfer.
 
-Simplified: the watermark test passes over zones that are empty, not over those below a
-mark, and the line that it reads costs a fixed time.  Not modelled: the short
+Where the kernel reclaims, a zone is passed over that a request would take below a mark:
+first the low one, then the floor of its context (`context.py`), and then the slow path gets
+memory back (`pressure.py`).  Where it does not, only empty zones are passed over.
+Simplified: the test is made where a zone is visited, so pages on the own list are given out
+without it, and the line that it reads costs a fixed time.  Not modelled: the short
 interrupts-off stretch around the own list (some ten ns) delays no interrupt.
 Locking: own lists are private (`look`); zones have their lock.
 Source: Linux mm/page_alloc.c (`rmqueue`, `free_unref_page`).
@@ -21,12 +24,15 @@ from collections.abc import Sequence
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
-from coalsim.errors import BadFree, ConfigError, DoubleFree, ForeignFree, InteriorFree
+from coalsim.errors import BadFree, ConfigError, DoubleFree, ForeignFree, InteriorFree, Problem
+from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.own_pages import OwnPages
 from coalsim.mm.phys.page_prices import PagePrices
 from coalsim.mm.phys.pagelist import page_list
 from coalsim.mm.phys.placement import Placement
-from coalsim.mm.phys.zone import OwnList, Zone
+from coalsim.mm.phys.pressure import PageGate, Pressure
+from coalsim.mm.phys.reserve import EmergencyReserve
+from coalsim.mm.phys.zone import EMPTY, FLOOR, LOW, VICTIM, Above, OwnList, Zone
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.switches import Switches
 from coalsim.units import NodeId, Pfn
@@ -76,6 +82,9 @@ class PageAllocator:
         self._hz = switches.hz
         self.own = [self._new_own(cpu, num_nodes) for cpu in cpus]
         self.failures = 0  # requests that no zone could serve
+        self.pressure: Pressure | None = None  # who gets memory back
+        self.gate: PageGate | None = None  # who may refuse requests
+        self.reserve: EmergencyReserve | None = None
 
     def _new_own(self, cpu: Cpu, num_nodes: int) -> OwnPages:
         nodes, _ = self._placement.nodes(cpu.node, 0)
@@ -93,12 +102,14 @@ class PageAllocator:
     # -- allocating -----------------------------------------------------------------
 
     def take_now(self, cpu: Cpu, order: int) -> int:
-        """A block from the own list of the home zone, without waiting; -1: call `alloc`."""
-        return -1 if cpu.clock >= cpu.limit else self._take_own(cpu, order)
+        """A block for the kernel from the own list of the home zone, without waiting; -1: call `alloc`."""
+        if cpu.clock >= cpu.limit or self.own[cpu.id].home.is_high:
+            return -1
+        return self._take_own(cpu, order)
 
     def take_frame_now(self, cpu: Cpu) -> Pfn:
         """The same for a single frame, which page faults take; in one call."""
-        if cpu.clock >= cpu.limit or not self._gives_frames:
+        if cpu.clock >= cpu.limit or not self._gives_frames or self.gate is not None:
             return NONE
         own = self.own[cpu.id]
         mine = own.lists[own.home_index]
@@ -114,7 +125,7 @@ class PageAllocator:
         return head  # type: ignore[return-value]  # `Pfn(head)` would be one more call
 
     def _take_own(self, cpu: Cpu, order: int) -> int:
-        if not self._local_only or order not in self._listed:
+        if not self._local_only or order not in self._listed or self.gate is not None:
             return -1
         own = self.own[cpu.id]
         mine = own.lists[own.home_index]
@@ -129,33 +140,52 @@ class PageAllocator:
         self._taken[head] = order << ORDER_SHIFT | cpu.id
         return head
 
-    def alloc(self, cpu: Cpu, order: int, site: str, node: NodeId | None = None) -> Op[Pfn]:
+    def alloc(
+        self,
+        cpu: Cpu,
+        order: int,
+        site: str,
+        node: NodeId | None = None,
+        context: AllocContext = AllocContext.KERNEL,
+    ) -> Op[Pfn]:
         """The first frame of a block of 2**order, on `node` only if that is given, or -1."""
         if not 0 <= order <= self.max_order:
-            return Pfn(-1)
+            return NONE
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
-        if node is None:
+        if node is None and (context is AllocContext.USER or not self.own[cpu.id].home.is_high):
             head = self._take_own(cpu, order)
             if head >= 0:
                 return Pfn(head)
-        return (yield from self._search(cpu, order, (node,) if node is not None else self._nodes(cpu), site))
+        nodes = (node,) if node is not None else self._nodes(cpu)
+        return (yield from self.find_block(cpu, order, nodes, site, context))
 
-    def alloc_owned(self, cpu: Cpu, order: int, site: str, first: NodeId | None = None) -> Op[Pfn]:
+    def alloc_owned(
+        self,
+        cpu: Cpu,
+        order: int,
+        site: str,
+        first: NodeId | None = None,
+        context: AllocContext = AllocContext.KERNEL,
+    ) -> Op[Pfn]:
         """As `alloc`, for a layer above that hands the memory out by itself: only `free_owned` takes it.
 
         The node `first`, if that is given, is tried before the others that placement allows.
         """
         if first is None:
-            pfn = yield from self.alloc(cpu, order, site)
+            pfn = yield from self.alloc(cpu, order, site, context=context)
         else:
-            if cpu.clock >= cpu.limit:
-                yield from cpu.look()
-            nodes = sorted(self._nodes(cpu), key=lambda node: node != first)
-            pfn = yield from self._search(cpu, order, nodes, site)
+            pfn = yield from self.alloc_near(cpu, order, site, first, context)
         if pfn >= 0:
             self._taken[pfn] |= OWNED
         return pfn
+
+    def alloc_near(self, cpu: Cpu, order: int, site: str, first: NodeId, context: AllocContext) -> Op[Pfn]:
+        """As `alloc`, but one node is tried before the others that placement allows."""
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        nodes = sorted(self._nodes(cpu), key=lambda node: node != first)
+        return (yield from self.find_block(cpu, order, nodes, site, context))
 
     def _nodes(self, cpu: Cpu) -> Sequence[NodeId]:
         """Where placement looks, in this order."""
@@ -163,29 +193,77 @@ class PageAllocator:
         nodes, own.turn = self._placement.nodes(cpu.node, own.turn)
         return nodes
 
-    def _search(self, cpu: Cpu, order: int, nodes: Sequence[NodeId], site: str) -> Op[Pfn]:
-        """A block of the first zone that has one, or -1."""
-        own = self.own[cpu.id]
+    def find_block(
+        self, cpu: Cpu, order: int, nodes: Sequence[NodeId], site: str, context: AllocContext
+    ) -> Op[Pfn]:
+        """A block of one of the nodes, in this order, or -1; the own list has been looked into."""
         cpu.charge(self._costs.entry, ALLOC)
+        if self.gate is not None and self.gate.refuses(cpu, order, site, context):
+            pfn = NONE
+        elif self.pressure is None:
+            pfn = yield from self.first_of(cpu, order, nodes, site, context)
+        else:
+            pfn = yield from self._keeping_marks(self.pressure, cpu, order, nodes, site, context)
+        if pfn < 0:
+            self.failures += 1
+        return pfn
+
+    def _keeping_marks(
+        self,
+        pressure: Pressure,
+        cpu: Cpu,
+        order: int,
+        nodes: Sequence[NodeId],
+        site: str,
+        context: AllocContext,
+    ) -> Op[Pfn]:
+        """Zones above their low mark first; then the reclaimers are woken, and the context's floor counts."""
+        pfn = yield from self.first_of(cpu, order, nodes, site, context, LOW)
+        if pfn >= 0:
+            return pfn
+        yield from cpu.sync()
+        if context is not AllocContext.RESERVE:
+            pressure.wake(cpu, order, nodes)
+        is_victim = pressure.is_victim(cpu)
+        pfn = yield from self.first_of(cpu, order, nodes, site, context, VICTIM if is_victim else FLOOR)
+        if pfn >= 0 or context is AllocContext.RESERVE:
+            return pfn
+        return (yield from pressure.slow_path(cpu, order, nodes, site, context))
+
+    def first_of(
+        self,
+        cpu: Cpu,
+        order: int,
+        nodes: Sequence[NodeId],
+        site: str,
+        context: AllocContext,
+        above: Above = EMPTY,
+    ) -> Op[Pfn]:
+        """A block of the first zone that has one and stays above a mark without it, or -1."""
+        own = self.own[cpu.id]
         for candidate in nodes:
             for zone in self._zones_of[candidate]:
-                head, cold = yield from self._from_zone(cpu, own, zone, order, site)
+                if zone.is_high and not context.uses_high:
+                    continue
+                mark = zone.mark(context, above) if above else 0
+                head, cold = yield from self._from_zone(cpu, own, zone, order, site, mark)
                 if head >= 0:
                     cpu.charge((self._costs.ready_cold if cold else self._costs.ready)[order], ALLOC)
                     self._note_placed(own, zone.node, nodes[0], 1 << order)
                     self._taken[head] = order << ORDER_SHIFT | cpu.id
                     return Pfn(head)
-        self.failures += 1
-        return Pfn(-1)
+        return NONE
 
-    def _from_zone(self, cpu: Cpu, own: OwnPages, zone: Zone, order: int, site: str) -> Op[tuple[int, bool]]:
+    def _from_zone(
+        self, cpu: Cpu, own: OwnPages, zone: Zone, order: int, site: str, mark: int
+    ) -> Op[tuple[int, bool]]:
         """A block of one zone, or -1; and whether nobody has had it since it left the zone.
 
         The caller takes it at once: from here on it counts as taken.
         """
         cpu.charge(self._costs.attempt[order], ALLOC)
         if order not in self._listed:
-            if (yield from self._is_empty(cpu, zone, order)):
+            if (yield from self._is_short(cpu, zone, order, mark)):
                 return -1, False
             own.single_allocs += 1
             head = yield from zone.take(cpu, order, site)
@@ -198,7 +276,7 @@ class PageAllocator:
         if popped is not None:
             mine.allocs += 1
             return popped, mine.fresh.pop(popped, False)
-        if (yield from self._is_empty(cpu, zone, order)):
+        if (yield from self._is_short(cpu, zone, order, mark)):
             return -1, False
         head = yield from zone.refill(cpu, mine, order, site)
         if self._hz and ticks - mine.decayed_at >= self._hz:
@@ -206,10 +284,10 @@ class PageAllocator:
         zone.arrived(head, order)
         return head, True
 
-    def _is_empty(self, cpu: Cpu, zone: Zone, order: int) -> Op[bool]:
-        """The watermark test, without the lock: the zone has no such block for sure."""
+    def _is_short(self, cpu: Cpu, zone: Zone, order: int, mark: int) -> Op[bool]:
+        """The watermark test, without the lock: too little would be left, or there is no such block."""
         yield from cpu.sync()
-        return zone.free.read(cpu) < 1 << order
+        return zone.free.read(cpu) - (1 << order) < mark
 
     def _decay(self, cpu: Cpu, zone: Zone, mine: OwnList, site: str) -> Op[None]:
         """Once a second of timer ticks a list's limit sinks and its excess drains."""
@@ -295,6 +373,60 @@ class PageAllocator:
                 self._taken[head] = OWNED | cpu.id
                 return Pfn(head)
         raise ConfigError("no memory for the kernel's own page tables: give the machine more")
+
+    def set_aside(self, cpu: Cpu, count: int) -> list[Pfn]:
+        """Frames for the emergency reserve, before the run: from all nodes, of the kernel's own zones.
+
+        Raises:
+            ConfigError: there are not so many.
+        """
+        zones = [next(zone for zone in own if not zone.is_high) for own in self._zones_of if own]
+        found: list[Pfn] = []
+        while len(found) < count:
+            taken = [head for zone in zones if (head := zone.source.take(0, cpu)[0]) >= 0]
+            if not taken:
+                raise ConfigError(
+                    [
+                        Problem(
+                            key="kernel.reserve_pages",
+                            value=str(count),
+                            message="more than the machine has",
+                            remedy="use fewer, or give the machine more memory",
+                        )
+                    ]
+                )
+            found += map(Pfn, taken)
+        for extra in found[count:]:
+            self.zone_of(extra).source.give(extra, 0, cpu)
+        for pfn in found[:count]:
+            self.zone_of(pfn).free.add(-1, cpu, -1)
+        return found[:count]
+
+    def take_reserved(self, cpu: Cpu, site: str) -> Op[Pfn]:
+        """A frame of the emergency reserve, or -1."""
+        pfn = NONE
+        if self.reserve is not None:
+            pfn = yield from self.reserve.take(cpu, site)
+            if pfn >= 0:
+                self._taken[pfn] = cpu.id
+        return pfn
+
+    def fill_reserve(self, cpu: Cpu, site: str) -> Op[None]:
+        """Top the reserve up with frames that zones can spare."""
+        reserve = self.reserve
+        yield from cpu.sync()
+        while reserve is not None and reserve.held < reserve.size:
+            pfn = yield from self.first_of(
+                cpu, 0, self._nodes(cpu), site, AllocContext.KERNEL, LOW if self.pressure else EMPTY
+            )
+            if pfn < 0:
+                return
+            del self._taken[pfn]
+            if not (yield from reserve.top_up(cpu, pfn, site)):
+                self._taken[pfn] = cpu.id
+                yield from self.free(cpu, pfn, 0, site)
+                return
+            yield from cpu.sync()
 
     def adopt(self, cpu: Cpu, pfn_zone: Zone, order: int) -> int:
         """A block that was taken before the start becomes the processor's, to be freed; -1: none."""

@@ -12,15 +12,31 @@ Source: Linux mm/page_alloc.c (`rmqueue_bulk`, `free_pcppages_bulk`, `rmqueue_bu
 """
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.locks.base import Body, Span, SpinLock
 from coalsim.locks.view import GuardedCount
+from coalsim.mm.phys.context import AllocContext
+from coalsim.mm.phys.fragmentation import Watermarks
 from coalsim.mm.phys.pagelist import BELOW_HIGH, CALM, PageList
 from coalsim.mm.phys.pagelist_rules import PageListRules
 from coalsim.mm.phys.source import FrameSource
 from coalsim.units import NodeId, Pfn, Time
+
+
+class Above(IntEnum):
+    """Up to where a request may take a zone: until it is empty, or above a mark."""
+
+    EMPTY = 0
+    LOW = 1
+    FLOOR = 2
+    VICTIM = 3
+
+
+EMPTY, LOW, FLOOR, VICTIM = Above
+NO_MARKS = Watermarks(0, 0, 0, 0)
 
 
 class OwnList:
@@ -70,6 +86,11 @@ class Zone:
         rules: of the page lists in front of it.
         high_mark: free frames below which lists do not grow; 0: never.
         irqsave: the lock is taken with interrupts off.
+        marks: free frames below which something is done about it.
+        level: its place among the zones of a node, the lowest first.
+        protection: by the level of the highest zone that a request may use, frames kept from it here.
+        kernel_level: the highest level of the node that the kernel reaches without temporary mappings.
+        is_high: the kernel reaches its frames by temporary mappings only.
     """
 
     def __init__(
@@ -84,6 +105,11 @@ class Zone:
         rules: PageListRules,
         high_mark: int,
         irqsave: bool,
+        marks: Watermarks = NO_MARKS,
+        level: int = 0,
+        protection: Sequence[int] = (0,),
+        kernel_level: int = 0,
+        is_high: bool = False,
     ) -> None:
         self.name = name
         self.node = node
@@ -94,10 +120,23 @@ class Zone:
         self.lock = lock
         self.rules = rules
         self.high_mark = high_mark
+        self.marks = marks
+        self.level = level
+        self.protection = protection
+        self._kernel_level = kernel_level
+        self.is_high = is_high
         self._locked = lock.section if irqsave else lock.interruptible_section
         self.free = GuardedCount(source.free_frames)
         self._longest: dict[int, Time] = {}  # batch in pages -> longest hold
         self.moving = 0  # frames neither here nor on a list nor taken; looked at by barriers only
+
+    def mark(self, context: AllocContext, above: Above) -> int:
+        """Frames that a request leaves here at least."""
+        if context is AllocContext.RESERVE:
+            return 0
+        least = self.marks.low if above is LOW else context.floor(self.marks.min, is_victim=above is VICTIM)
+        highest = len(self.protection) - 1 if context.uses_high else self._kernel_level
+        return least + self.protection[highest]
 
     def _section(self, cpu: Cpu, body: Body, pages: int, site: str) -> Op[Span]:
         longest = self._longest.get(pages)
@@ -154,6 +193,17 @@ class Zone:
             own.drains += 1
             own.drain_pages += pages
             self._changed(cpu, grant, own, pages)
+            return hold
+
+        yield from self._section(cpu, body, pages, site)
+
+    def give_taken(self, cpu: Cpu, heads: Sequence[int], pages: int, site: str) -> Op[None]:
+        """Give back blocks that somebody has taken off another processor's list and counted as `moving`."""
+
+        def body(grant: Time) -> Time:
+            self.moving -= pages
+            hold = self.source.give_batch(heads, cpu)
+            self.free.add(grant, cpu, pages)
             return hold
 
         yield from self._section(cpu, body, pages, site)

@@ -3,14 +3,17 @@
     one                 a node is one zone, Normal
     dma-dma32-normal    on the first node DMA (below 16 MiB), DMA32 (below 4 GiB), then
                         Normal; on other nodes Normal only, DMA32 too where they begin below 4 GiB
+    low-normal-high     Low (below 1 MiB), Normal (below 896 MiB), and High, which the kernel reaches
+                        by temporary mappings only: x86-32, whose higher half has no room for more
 
 Nodes lie one after the other in physical memory, the first from frame 0.  The list
 limits come from the switches of the kernel profile; a `pcp_batch` of 0 takes the
 batch from the zone's size.
-Source: Linux mm/page_alloc.c, arch/x86/mm/init.c (zone borders).
+A lower zone keeps some frames from requests that could use a higher one: a share of what lies above it.
+Source: Linux mm/page_alloc.c (`setup_per_zone_lowmem_reserve`), arch/x86/mm/init.c (zone borders).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from coalsim.errors import ConfigError, Problem
@@ -41,6 +44,13 @@ LockMaker = Callable[[str, int, str], SpinLock]
 
 DMA_END = 16 * MIB // PAGE_SIZE
 DMA32_END = 4 * GIB // PAGE_SIZE
+HIGH = "High"
+LOW_END = MIB // PAGE_SIZE
+DIRECT_END = 896 * MIB // PAGE_SIZE
+"""What x86-32 maps directly: 1 GiB of addresses less 128 MiB for mappings of other kinds."""
+
+PROTECTION_RATIO = {"DMA": 256, "DMA32": 256, "Low": 256, "Normal": 32}
+"""One frame in so many of the higher zones is kept (sysctl lowmem_reserve_ratio)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +72,26 @@ def lay_out(machine: Machine, layout: str) -> list[Extent]:
         borders = [("Normal", end)]
         if layout == "dma-dma32-normal":
             borders = [("DMA", DMA_END), ("DMA32", DMA32_END), ("Normal", end)]
+        elif layout == "low-normal-high":
+            borders = [("Low", LOW_END), ("Normal", DIRECT_END), ("High", end)]
         for name, border in borders:
             stop = min(border, end)
             if stop > first:
                 extents.append(Extent(node=node.node, name=name, first=first, frames=stop - first))
                 first = stop
     return extents
+
+
+def protections(extents: Sequence[Extent]) -> list[tuple[int, ...]]:
+    """For each zone of one node, lowest first: the frames kept from requests, by their highest zone."""
+    kept = []
+    for low, extent in enumerate(extents):
+        ratio, above, row = PROTECTION_RATIO.get(extent.name, 0), 0, [0] * (low + 1)
+        for higher in extents[low + 1 :]:
+            above += higher.frames
+            row.append(above // ratio if ratio else 0)
+        kept.append(tuple(row))
+    return kept
 
 
 def build_zones(machine: Machine, switches: Switches, costs: KernelCosts, make_lock: LockMaker) -> list[Zone]:
@@ -77,14 +101,22 @@ def build_zones(machine: Machine, switches: Switches, costs: KernelCosts, make_l
         ConfigError: the memory does not fit the frame source, or the switches contradict each other.
     """
     extents = lay_out(machine, switches.zones)
-    marks = watermarks(min_free_kbytes(machine.memory // 1024), [extent.frames for extent in extents])
+    least = switches.min_free_kbytes or min_free_kbytes(_direct(extents) * PAGE_SIZE // 1024)
+    marks = watermarks(least, [extent.frames for extent in extents], [e.name == HIGH for e in extents])
     near = machine.line_transfer.get(Distance.SOCKET, machine.line_transfer[Distance.SELF])
     near_ps = near.picoseconds(machine.clock_ghz.value)
     farthest = max(number.picoseconds(machine.clock_ghz.value) for number in machine.line_transfer.values())
+    of_node = {
+        node: [extent for extent in extents if extent.node == node]
+        for node in {e.node: None for e in extents}
+    }
+    kept = {node: protections(mine) for node, mine in of_node.items()}
     zones = []
     for index, (extent, mark) in enumerate(zip(extents, marks, strict=True)):
         source = _source(extent, switches, costs, near_ps, max(near_ps, farthest))
         cpus = len(machine.cpus_of_node(extent.node)) or machine.num_cpus
+        siblings = of_node[extent.node]
+        level = siblings.index(extent)
         zones.append(
             Zone(
                 name=extent.name,
@@ -97,9 +129,19 @@ def build_zones(machine: Machine, switches: Switches, costs: KernelCosts, make_l
                 rules=list_rules(switches, extent.frames, mark, cpus),
                 high_mark=mark.high if switches.pcp_high_rule == "tuned" else 0,
                 irqsave=switches.zone_irqsave,
+                marks=mark,
+                level=level,
+                protection=kept[extent.node][level],
+                kernel_level=sum(sibling.name != HIGH for sibling in siblings) - 1,
+                is_high=extent.name == HIGH,
             )
         )
     return zones
+
+
+def _direct(extents: Sequence[Extent]) -> int:
+    """Frames that the kernel reaches without temporary mappings."""
+    return sum(extent.frames for extent in extents if extent.name != HIGH)
 
 
 def _source(extent: Extent, switches: Switches, costs: KernelCosts, near: int, farthest: int) -> FrameSource:

@@ -21,6 +21,7 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.oracle import Oracle
 from coalsim.cpus.translation import Moment
 from coalsim.engine.clock import Op
+from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.pages import PageAllocator
 from coalsim.mm.phys.ram import Ram
 from coalsim.mm.shootdown.base import Shootdown
@@ -90,22 +91,28 @@ class UserFrames:
             self._given_out(cpu, pfn, site)
         return pfn
 
-    def take(self, cpu: Cpu, site: str, node: NodeId | None = None) -> Op[Pfn]:
+    def take(
+        self, cpu: Cpu, site: str, node: NodeId | None = None, context: AllocContext = AllocContext.USER
+    ) -> Op[Pfn]:
         """A frame with whatever contents, or -1; what waits for a lazy flush is flushed before that."""
         pfn = self.pages.take_now(cpu, 0) if node is None else -1
         if pfn < 0:
-            pfn = yield from self._alloc(cpu, site, node)
+            pfn = yield from self._alloc(cpu, site, node, context)
             if pfn < 0 and self._policy is not None and self._policy.is_lazy:
                 yield from self._policy.drain(cpu)
-                pfn = yield from self._alloc(cpu, site, node)
+                pfn = yield from self._alloc(cpu, site, node, context)
         if pfn >= 0:
             self._given_out(cpu, pfn, site)
         return Pfn(pfn)
 
-    def _alloc(self, cpu: Cpu, site: str, node: NodeId | None) -> Op[int]:
-        pfn = yield from self.pages.alloc(cpu, 0, site, node)
-        if pfn < 0 and node is not None:
-            pfn = yield from self.pages.alloc(cpu, 0, site)
+    def _alloc(self, cpu: Cpu, site: str, node: NodeId | None, context: AllocContext) -> Op[int]:
+        if node is None:
+            return (yield from self.pages.alloc(cpu, 0, site, context=context))
+        if self.pages.pressure is not None:
+            return (yield from self.pages.alloc_near(cpu, 0, site, node, context))
+        pfn = yield from self.pages.alloc(cpu, 0, site, node, context)
+        if pfn < 0:
+            pfn = yield from self.pages.alloc(cpu, 0, site, context=context)
         return pfn
 
     def _given_out(self, cpu: Cpu, pfn: int, site: str) -> None:

@@ -14,6 +14,7 @@ from coalsim.locks.rwsem import RwSemaphore
 from coalsim.mm.paging.geometry import Geometry
 from coalsim.mm.paging.kernel_space import KernelSpace
 from coalsim.mm.paging.pagetable import PageTable
+from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.ram import Ram
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.switching import Switching
@@ -70,12 +71,17 @@ class VmKernel:
         return self.lines.write(cpu, line_of(table.pfn, index, self.geometry.entry_bytes))
 
     def new_table_frames(
-        self, cpu: Cpu, count: int, site: str, nodes: Sequence[NodeId | None]
+        self,
+        cpu: Cpu,
+        count: int,
+        site: str,
+        nodes: Sequence[NodeId | None],
+        context: AllocContext = AllocContext.KERNEL,
     ) -> Op[list[Pfn]]:
         """Zeroed frames for tables; fewer when there is no memory."""
         frames: list[Pfn] = []
         for number in range(count):
-            pfn = yield from self.frames.take(cpu, site, nodes[number])
+            pfn = yield from self.frames.take(cpu, site, nodes[number], context)
             if pfn < 0:
                 break
             yield from self.frames.zero(cpu, pfn)

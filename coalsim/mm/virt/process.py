@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Protocol
 
 from coalsim.mm.virt.space import AddressSpace
+from coalsim.units import NodeId
 
 if TYPE_CHECKING:
     from coalsim.mm.virt.task import Body, Task
@@ -40,3 +41,9 @@ class Process:
         self.running = 0  # tasks that have not ended
         self.is_loaded = True  # its image has been written, or it has none
         self.is_over = False
+        self.oom_score_adj = 0  # -1000 (unkillable) to 1000 (first)
+        self.allowed_nodes: tuple[
+            NodeId, ...
+        ] = ()  # its pages come from these; none: from where placement says
+        self.is_victim = False  # the OOM killer has chosen it
+        self.is_spent = False  # a victim whose memory has been taken, or could not be

@@ -20,6 +20,7 @@ from coalsim.mm.paging.context import Context
 from coalsim.mm.paging.entry import pfn_of
 from coalsim.mm.paging.pagetable import PageTable
 from coalsim.mm.paging.space_tables import SpaceTables
+from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.switching import Loadable
 from coalsim.mm.virt.area import Area
@@ -72,6 +73,9 @@ class AddressSpace(Loadable):
         self.rss = ResidentCount(switches.rss_batch, len(kernel.cpus))
         self.tasks = 0
         self.is_dead = False
+        self.is_open = False  # others may change it: the OOM killer's reaper comes, or a file is mapped
+        self.is_victim = False  # of the OOM killer
+        self.faults_to_end = 0  # that began before it was opened: the reaper waits for them
 
     # -- for switching ------------------------------------------------------------------
 
@@ -82,23 +86,25 @@ class AddressSpace(Loadable):
     def make_tree(self, cpu: Cpu) -> Op[None]:
         """Give the processor's place a root; the first one of all makes those that are needed from the start.
 
+        A switch cannot wait for memory: no mark holds it up.
+
         Raises:
             KernelPanic: there is no memory for it.
         """
-        if not (yield from self.start_tables(cpu, "new_root")):
+        if not (yield from self.start_tables(cpu, "new_root", AllocContext.RESERVE)):
             raise KernelPanic(f"no memory for the page tables of space {self.number}")
         yield from cpu.sync()
         if not self.tables.has_place(self.tables.place_of(cpu)):
             yield from self._add_place(cpu)
 
-    def start_tables(self, cpu: Cpu, site: str) -> Op[bool]:
+    def start_tables(self, cpu: Cpu, site: str, context: AllocContext = AllocContext.KERNEL) -> Op[bool]:
         """The roots that a space needs from the start; False: no memory."""
         kernel = self.kernel
         if self.tables.is_started:
             return True
         places = self.tables.first_places(cpu)
         nodes = [self.table_node(cpu, place) for place in places]
-        frames = yield from kernel.new_table_frames(cpu, len(places), site, nodes)
+        frames = yield from kernel.new_table_frames(cpu, len(places), site, nodes, context)
         yield from cpu.sync()
         if len(frames) < len(places) or self.tables.is_started:  # another task may have been faster
             yield from kernel.frames.release(cpu, frames, site, on_lru=False)
@@ -116,7 +122,8 @@ class AddressSpace(Loadable):
     def _add_place(self, cpu: Cpu) -> Op[None]:
         kernel = self.kernel
         place = self.tables.place_of(cpu)
-        frames = yield from kernel.new_table_frames(cpu, 1, "new_root", [self.table_node(cpu, place)])
+        nodes = [self.table_node(cpu, place)]
+        frames = yield from kernel.new_table_frames(cpu, 1, "new_root", nodes, AllocContext.RESERVE)
         yield from cpu.sync()
         if frames and not self.tables.has_place(place):
             self.tables.add_place(place, frames[0])

@@ -8,6 +8,7 @@ Roots of processes made before the run are made by their first task, in simulate
 from collections.abc import Callable
 from contextlib import suppress
 
+from coalsim.cpus.operation import abandon
 from coalsim.cpus.runqueue import Thread
 from coalsim.engine.clock import Op
 from coalsim.mm.shootdown.system import FlushCounts, Recorder
@@ -89,6 +90,9 @@ class VirtualMemory:
                 yield from self._exec(task)
             yield from body(task)
         yield from cpu.sync()
+        task.has_ended = True
+        if task.thread is not None:
+            abandon(cpu, task.thread)
         counting = process.space.rss.leave(cpu)
         if counting:
             cpu.charge(counting, RSS_LINE)

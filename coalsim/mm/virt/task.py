@@ -25,7 +25,7 @@ from coalsim.mm.virt.kernel_access import SYSCALL, kernel_access
 from coalsim.mm.virt.process import Process
 from coalsim.mm.virt.uaccess import is_user_pointer
 from coalsim.mm.virt.user_mode import TaskKilled, UserMode
-from coalsim.units import PAGE_SHIFT, PAGE_SIZE, Vpn
+from coalsim.units import PAGE_SHIFT, PAGE_SIZE, Time, Vpn
 
 __all__ = ["EFAULT", "EINVAL", "ENOMEM", "Body", "Task", "TaskKilled"]
 
@@ -48,6 +48,7 @@ class Task(UserMode):
     def __init__(self, process: Process, cpu: Cpu, name: str) -> None:
         super().__init__(process, cpu, name)
         self.thread: Thread | None = None
+        self.has_ended = False
         self._asleep = False
         self._woken = False
 
@@ -197,17 +198,23 @@ class Task(UserMode):
             yield from cpu.park()
             yield from cpu.sync()
         self._woken = False
+        if self.is_killed:
+            yield from self.die_killed()
 
     def wake(self, other: "Task") -> Op[None]:
         """Let another task go on."""
         cpu = self.cpu
         yield from cpu.sync()
-        other._woken = True
-        if other._asleep:
-            other._asleep = False
-            assert other.thread is not None, "a task that sleeps has been started"
-            other.cpu.enqueue(other.thread, cpu.clock + self.kernel.wake_latency)
+        other.rouse(cpu.clock + self.kernel.wake_latency)
         cpu.charge(self._costs.wake_up, SYSCALL)
+
+    def rouse(self, at: Time) -> None:
+        """Somebody who has synchronised wakes this task, to run at `at` at the earliest."""
+        self._woken = True
+        if self._asleep:
+            self._asleep = False
+            assert self.thread is not None, "a task that sleeps has been started"
+            self.cpu.enqueue(self.thread, at)
 
     def wait_for_children(self) -> Op[None]:
         """Sleep until all child processes have ended."""
@@ -244,6 +251,8 @@ class Task(UserMode):
     def _leave(self, running: Entered) -> Op[None]:
         yield from self._operations.end(self.cpu, running)
         yield from self.cpu.preempt_point()
+        if self.is_killed:
+            yield from self.die_killed()
 
 
 def _pages(address: int, length: int) -> tuple[Vpn, Vpn]:

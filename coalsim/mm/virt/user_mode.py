@@ -24,6 +24,7 @@ from coalsim.mm.virt.spin_flag import SpinFlag
 from coalsim.units import PAGE_SHIFT, PAGE_SIZE, Time, Vpn
 
 EXCEPTION = "exception"
+KILLED = "SIGKILL: killed by the OOM killer"
 BAD_POINTER = "SIGSEGV: user code may not touch the kernel's side"
 
 
@@ -45,6 +46,9 @@ class UserMode:
         self.cpu = cpu
         self.name = name
         self.signal = ""
+        self.is_killed = False  # a SIGKILL waits for the next return to user mode
+        self._in_fault = False
+        self._is_awaited = False  # the reaper waits for the end of this fault
         self.space = process.space
         self.kernel = kernel = process.space.kernel
         self.unit = kernel.units[cpu.id]
@@ -80,8 +84,9 @@ class UserMode:
         if unit.missed != vpn << TAG_BITS | unit.asid and unit.hit(vpn, write, site, USER):
             return  # else `touch_now` has just looked
         unit.misses += 1
-        is_alone = env.fast_paths and self.process.running == 1 and not self._tells
+        may_be_alone = env.fast_paths and self.process.running == 1 and not self._tells
         while True:
+            is_alone = may_be_alone and not self.space.is_open
             found = unit.walk_ahead(vpn, write, True, site) if is_alone and cpu.clock < cpu.limit else None
             if found is None:
                 while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
@@ -98,6 +103,7 @@ class UserMode:
             if cpu.clock >= cpu.limit:
                 yield from cpu.look()
             running = operations.begin_now(cpu, self._fault_kind)
+            self._in_fault = True
             place = find_place(self.space, cpu, vpn) if is_alone and write else None
             if place is not None:
                 verdict = yield from map_alone(self.space, cpu, place)
@@ -106,9 +112,12 @@ class UserMode:
             if cpu.clock >= cpu.limit:
                 yield from cpu.look()
             operations.end_now(cpu, running)
+            self._in_fault = False
             cpu.charge(self._costs.exception_exit, EXCEPTION)
-            if verdict:
-                yield from refused(verdict, address)
+            if self._is_awaited:
+                yield from self._let_reaper_in()
+            if verdict or self.is_killed:
+                yield from refused(verdict or KILLED, address)
             if cpu.clock >= cpu.limit or cpu.queue.slice_over(cpu.ticks):
                 yield from self._give_way()
 
@@ -181,6 +190,33 @@ class UserMode:
         if policy.is_lazy and cpu.queue.slice_over(cpu.ticks):
             yield from policy.left_user(cpu)
         yield from cpu.preempt_point()
+        if self.is_killed:
+            yield from self.die_killed()
+
+    # -- signals -------------------------------------------------------------------------------
+
+    def take_kill(self, _: Cpu) -> None:
+        """A SIGKILL arrives at this processor, as a setting: the space is not the thread's alone any more."""
+        self.is_killed = True
+        space = self.space
+        space.is_open = True
+        if self._in_fault and not self._is_awaited:
+            self._is_awaited = True
+            space.faults_to_end += 1
+
+    def _let_reaper_in(self) -> Op[None]:
+        """The fault that began before the space was opened is over."""
+        yield from self.cpu.sync()
+        self._is_awaited = False
+        self.space.faults_to_end -= 1
+
+    def die_killed(self) -> Op[None]:
+        """On the way back to user mode: the signal ends the thread."""
+        self.kernel.counts.signals += 1
+        self.signal = KILLED
+        self.cpu.charge(self._costs.signal, EXCEPTION)
+        yield from self.cpu.sync()
+        raise TaskKilled(KILLED)
 
     def _die(self, verdict: str, address: int) -> Op[None]:
         self.kernel.counts.signals += 1

@@ -221,7 +221,7 @@ class SlubMachine(RuleBasedStateMachine):
 
     @rule()
     def shrink(self) -> None:
-        self.give_back(self.cache.shrink())
+        self.give_back([slab for node in range(2) for slab in self.cache.shrink(node)])
 
     def give_back(self, slabs: object) -> None:
         """Return the pages of empty slabs."""
@@ -245,7 +245,7 @@ class SlubMachine(RuleBasedStateMachine):
                 self.give_back(self.cache.free(0, address)[2])
             for cpu in range(4):
                 self.give_back(self.cache.flush(cpu))
-            self.give_back(self.cache.shrink())
+            self.give_back([slab for node in range(2) for slab in self.cache.shrink(node)])
             assert self.buddy.free_blocks() == self.start
             assert not self.directory
 

@@ -1,0 +1,60 @@
+"""Allocation contexts: what a caller can bear while memory is short.
+
+    KERNEL   may sleep, reclaim and fail; not from zones that need a temporary mapping
+    USER     the same for a process's page, from every zone; the OOM killer may have to help
+    ATOMIC   cannot sleep: an interrupt handler's, which may dig into the minimum instead
+    MUST     cannot fail: it is served or the kernel panics
+    RESERVE  of whoever frees memory by using some: no mark holds it up
+
+A request first passes zones above their low mark, then, once the reclaimer has been woken, those
+above the context's own floor.
+
+Nothing here waits or costs time.
+Source: Linux include/linux/gfp_types.h; mm/page_alloc.c (`gfp_to_alloc_flags`,
+`__zone_watermark_ok`) for the floors.
+"""
+
+from enum import Enum
+
+
+class AllocContext(Enum):
+    """What the caller of an allocation can bear."""
+
+    KERNEL = "kernel"
+    USER = "user"
+    ATOMIC = "atomic"
+    MUST = "must"
+    RESERVE = "reserve"
+
+    @property
+    def may_sleep(self) -> bool:
+        """It may wait for memory to be reclaimed."""
+        return self is not AllocContext.ATOMIC and self is not AllocContext.RESERVE
+
+    @property
+    def uses_high(self) -> bool:
+        """It does with frames that the kernel cannot reach without a temporary mapping."""
+        return self is AllocContext.USER
+
+    @property
+    def gfp(self) -> str:
+        """The kernel's name for it, as the log of the OOM killer prints it."""
+        return GFP_NAMES[self]
+
+    def floor(self, minimum: int, *, is_victim: bool = False) -> int:
+        """Free pages that it leaves in a zone with this min mark; victims of the OOM killer leave half."""
+        if self is AllocContext.RESERVE:
+            return 0
+        if self is AllocContext.ATOMIC:
+            minimum -= minimum // 2
+            minimum -= minimum // 4
+        return minimum - minimum // 2 if is_victim else minimum
+
+
+GFP_NAMES = {
+    AllocContext.KERNEL: "GFP_KERNEL",
+    AllocContext.USER: "GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO",
+    AllocContext.ATOMIC: "GFP_ATOMIC",
+    AllocContext.MUST: "GFP_KERNEL|__GFP_NOFAIL",
+    AllocContext.RESERVE: "GFP_KERNEL|__GFP_MEMALLOC",
+}

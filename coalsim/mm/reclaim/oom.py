@@ -1,0 +1,186 @@
+"""The OOM killer: when nothing can be reclaimed, a process has to go.
+
+    out_of_memory -> a victim is dying already --> wait for it
+                  -> nobody to kill -----------> the caller panics, or fails
+                  -> kernel.oom=panic ---------> panic
+                  -> kill: SIGKILL to every thread, its requests may go below the marks,
+                     the reaper takes its memory if it does not go by itself
+
+One at a time, behind a lock that is only tried: who comes second lets the first one work.
+Source: Linux mm/oom_kill.c (`out_of_memory`, `oom_kill_process`), mm/page_alloc.c
+(`__alloc_pages_may_oom`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.engine.clock import Op
+from coalsim.errors import KernelPanic
+from coalsim.mm.phys.context import AllocContext
+from coalsim.mm.phys.zone import Zone
+from coalsim.mm.reclaim.oom_report import Machine, report_of, zone_states
+from coalsim.mm.reclaim.victims import Candidate, Footprint, badness, choose, oom_score
+from coalsim.mm.virt.process import Process
+from coalsim.profiles.costs import KernelCosts
+from coalsim.profiles.pressure_switches import OomAction
+from coalsim.units import NodeId, Time
+
+OOM = "oom killer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """The request that could not be served."""
+
+    order: int
+    nodes: tuple[NodeId, ...]
+    context: AllocContext
+    site: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kill:
+    """One victim: when, who, why; for results and tests."""
+
+    at: Time
+    pid: int
+    name: str
+    points: int
+    score: int
+    runner_up: int  # the most points of anybody else, or the victim's own
+    by: str
+    report: str
+
+
+class OomKiller:
+    """Kills processes.
+
+    Args:
+        zones: of the machine.
+        processes: all there are, in the order in which they were made.
+        costs: of the kernel.
+        action: what is done.
+        wake_latency: from a wake-up to a thread's first step on an idle processor.
+    """
+
+    def __init__(
+        self,
+        zones: Sequence[Zone],
+        processes: Callable[[], Sequence[Process]],
+        costs: KernelCosts,
+        action: OomAction,
+        wake_latency: Time,
+    ) -> None:
+        self._zones = zones
+        self._processes = processes
+        self._costs = costs
+        self._action = action
+        self._wake_latency = wake_latency
+        self._is_busy = False
+        self.kills: list[Kill] = []
+        self.say: Callable[[Time, str], None] | None = None  # takes a text for the kernel's log
+        self.start_reaper: Callable[[Cpu, Process], None] | None = None
+
+    def out_of_memory(self, cpu: Cpu, need: Need) -> Op[bool]:
+        """Make room by killing; False: there is nobody left to kill.
+
+        Raises:
+            KernelPanic: `kernel.oom` says so.
+        """
+        yield from cpu.sync()
+        if self._is_busy or self._somebody_is_dying():
+            return True
+        self._is_busy = True
+        processes = [process for process in self._processes() if not process.is_over]
+        cpu.charge(len(processes) * self._costs.oom_scan_task, OOM)
+        yield from cpu.sync()
+        candidates = [candidate_of(process) for process in processes]
+        total = self._total(need)
+        chosen = choose(candidates, total, self._constraint(need))
+        if chosen < 0 or self._action == "panic":
+            self._is_busy = False
+            if chosen < 0:
+                return False
+            text = yield from self.report(cpu, need)
+            raise KernelPanic(f"{text}\nKernel panic - not syncing: Out of memory: panic_on_oom is enabled")
+        victim = processes[chosen]
+        points = [badness(one.footprint, one.oom_score_adj, total) for one in candidates]
+        others = [number for index, number in enumerate(points) if index != chosen]
+        victim.is_victim = victim.space.is_victim = True
+        at = cpu.clock
+        cpu.charge(self._costs.oom_fixed, OOM)
+        report = yield from self.report(cpu, need, victim)
+        yield from cpu.sync()
+        self.kills.append(
+            Kill(
+                at=at,
+                pid=victim.pid,
+                name=victim.name,
+                points=points[chosen],
+                score=oom_score(points[chosen], total),
+                runner_up=max(others, default=points[chosen]),
+                by=f"{need.site} on CPU {cpu.id}",
+                report=report,
+            )
+        )
+        if self.say is not None:
+            self.say(cpu.clock, report)
+        self._kill(cpu, victim)
+        self._is_busy = False
+        return True
+
+    def _somebody_is_dying(self) -> bool:
+        """A victim has not gone, and its memory has not been taken; synchronised."""
+        return any(one.is_victim and not one.is_over and not one.is_spent for one in self._processes())
+
+    def _constraint(self, need: Need) -> tuple[NodeId, ...]:
+        """The nodes that the request may use; none: all that have memory."""
+        everywhere = dict.fromkeys(zone.node for zone in self._zones)
+        return () if all(node in need.nodes for node in everywhere) else need.nodes
+
+    def _total(self, need: Need) -> int:
+        constraint = self._constraint(need)
+        return sum(zone.frames for zone in self._zones if not constraint or zone.node in constraint)
+
+    def _kill(self, cpu: Cpu, victim: Process) -> None:
+        """SIGKILL to every thread, awake or asleep; synchronised."""
+        for task in victim.tasks:
+            if not task.has_ended:
+                cpu.post(task.cpu, task.take_kill)
+                task.rouse(cpu.clock + self._wake_latency)
+        if self.start_reaper is not None:
+            self.start_reaper(cpu, victim)
+
+    def report(self, cpu: Cpu, need: Need, victim: Process | None = None) -> Op[str]:
+        """The text that the kernel's log gets."""
+        states = yield from zone_states(cpu, self._zones)
+        yield from cpu.sync()
+        process = next(
+            (one for one in self._processes() if cpu.current in [t.thread for t in one.tasks]), None
+        )
+        return report_of(
+            Machine(
+                zones=states,
+                processes=[one for one in self._processes() if not one.is_over],
+                total=self._total(need),
+                constraint=self._constraint(need),
+            ),
+            cpu,
+            need.order,
+            need.context,
+            need.site,
+            process,
+            victim,
+        )
+
+
+def candidate_of(process: Process) -> Candidate:
+    """A process as the choice sees it; synchronised."""
+    space = process.space
+    return Candidate(
+        footprint=Footprint(rss=max(0, space.rss.written), tables=space.tables.num_tables),
+        oom_score_adj=process.oom_score_adj,
+        is_over=process.is_over or process.is_victim,
+        allowed_nodes=process.allowed_nodes,
+    )

@@ -1,0 +1,126 @@
+"""Reaping object caches when memory is short: what the processors keep, the depots, empty slabs.
+
+    magazines   an interrupt handler on every processor takes its magazines off, and nothing
+                else; the reaper's own thread puts the full ones into the depots and the rounds
+                of the others into the slabs, empties the depots, and frees empty slabs
+    the others  a thread on every processor flushes its part (SLUB, sheaves), then the reaper
+                frees empty slabs
+
+Taking everything is more than the working-set minimum that a periodic reap takes; this one
+comes only when cheaper memory does not suffice, at every fourth priority.
+Source: Bonwick and Adams, "Magazines and Vmem", USENIX ATC 2001, section 3.3; Linux mm/slub.c
+(`__kmem_cache_shrink`, `flush_all`).
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from coalsim.cpus.cpu import Cpu
+from coalsim.engine.clock import Op
+from coalsim.engine.messages import Shot
+from coalsim.mm.kmem.kmalloc import Kmalloc
+from coalsim.mm.kmem.magazine import Magazine
+from coalsim.mm.kmem.magazine_cache import MagazineCache
+from coalsim.mm.reclaim.everywhere import on_each
+from coalsim.profiles.costs import KernelCosts
+from coalsim.units import CpuId, NodeId, Time
+
+REAP = "reap caches"
+WAIT = "reap caches:wait"
+PRIORITIES = (10, 6, 2)
+
+
+class SlabReaper:
+    """Gives back what object caches keep.
+
+    Args:
+        objects: whose caches.
+        cpus: the processors.
+        costs: of the kernel.
+        flights: by processor, how long an interrupt takes to each other.
+        send_cost: what sending one takes.
+        wake_latency: from a wake-up to the thread's first step on an idle processor.
+    """
+
+    def __init__(
+        self,
+        objects: Kmalloc,
+        cpus: Sequence[Cpu],
+        costs: KernelCosts,
+        flights: Callable[[CpuId], Sequence[Time]],
+        send_cost: Time,
+        wake_latency: Time,
+    ) -> None:
+        self._objects = objects
+        self._cpus = cpus
+        self._costs = costs
+        self._flights = flights
+        self._send_cost = send_cost
+        self._wake_latency = wake_latency
+        self.reaps = 0
+        self.reaped = 0  # pages
+
+    def reset(self) -> None:
+        """Forget what was counted, at the end of the warm-up."""
+        self.reaps = self.reaped = 0
+
+    def reclaimable(self, node: NodeId) -> int:
+        """Nobody knows before; as in Linux the hope for more memory counts pages of the LRU lists only."""
+        return 0
+
+    def shrink(self, cpu: Cpu, node: NodeId, want: int, priority: int, site: str) -> Op[int]:
+        """Reap all caches, of every node."""
+        return (yield from self.reap(cpu, site)) if priority in PRIORITIES else 0
+
+    def reap(self, cpu: Cpu, site: str) -> Op[int]:
+        """Reap all caches; how many pages came back."""
+        caches = [cache for cache in self._objects.caches if isinstance(cache, MagazineCache)]
+        given = 0
+        if caches:
+            detached = yield from self._detach_everywhere(cpu, caches)
+            for cache in caches:
+                magazines = [magazine for owner, magazine in detached if owner is cache]
+                if magazines:
+                    yield from cache.put_back(cpu, magazines, site)
+                given += yield from cache.drain_shared(cpu, site)
+        else:
+            others = [other for other in self._cpus if other is not cpu]
+            yield from self._flush_own(cpu, site)
+            yield from on_each(
+                cpu, others, partial(self._flush_own, site=site), self._costs, self._wake_latency, REAP
+            )
+            for any_cache in self._objects.caches:
+                given += yield from any_cache.drain_shared(cpu, site)
+        yield from cpu.sync()
+        self.reaps += 1
+        self.reaped += given
+        return given
+
+    def _flush_own(self, cpu: Cpu, site: str) -> Op[None]:
+        for cache in self._objects.caches:
+            yield from cache.drain_cpu(cpu, site)
+
+    def _detach_everywhere(
+        self, cpu: Cpu, caches: Sequence[MagazineCache]
+    ) -> Op[list[tuple[MagazineCache, Magazine]]]:
+        """Interrupt everybody; each handler takes its processor's magazines off."""
+        detached: dict[CpuId, list[tuple[MagazineCache, Magazine]]] = {}
+        cost = len(caches) * self._costs.magazine_detach
+
+        def effect(target: Cpu) -> None:
+            detached[target.id] = [(cache, one) for cache in caches for one in cache.detach(target.id)]
+
+        yield from cpu.look()
+        cpu.charge(cost, REAP)
+        effect(cpu)
+        others = [other for other in self._cpus if other is not cpu]
+        if others:
+            cpu.charge(self._send_cost, REAP)
+            yield from cpu.sync()
+            flights = self._flights(cpu.id)
+            now, back = cpu.clock, [cpu.transfer[other.id] for other in self._cpus]
+            shot: Shot[Cpu] = Shot(cpu, now, len(others), cost, effect, lambda target: back[target])
+            cpu.send([(now + flights[other.id], other) for other in others], shot)
+            yield from cpu.wait_for_answers(shot, WAIT)
+            yield from cpu.sync()
+        return [pair for target in sorted(detached) for pair in detached[target]]
