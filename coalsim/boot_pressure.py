@@ -70,7 +70,9 @@ def build_pressure(parts: PressureParts) -> SlowPath:
     oom_reaper = OomReaper(list(cpus), parts.switches.oom_reaper_delay, parts.say)
     oom.start_reaper = oom_reaper.start
     oom.say = parts.say
-    slow_path = SlowPath(pages, reclaim, kswapds, drain, oom, oom_reaper, costs, parts.switches.tick_period)
+    slow_path = SlowPath(
+        pages, reclaim, kswapds, drain, reaper, oom, oom_reaper, costs, parts.switches.tick_period
+    )
     pages.pressure = slow_path
     return slow_path
 

@@ -22,6 +22,7 @@ from coalsim.errors import InputError, Problem
 from coalsim.observe.document import ResultDocument, dump
 from coalsim.observe.summary import summary
 from coalsim.observe.tables import Style
+from coalsim.study.pressure_outcome import check_panic
 from coalsim.study.vm_outcome import check_promises
 from coalsim.topology.presets import preset_names
 
@@ -41,6 +42,7 @@ def deliver(common: CommonOptions, result: ResultDocument) -> None:
     Raises:
         InputError: the folder cannot be made or written.
         BrokenPromise: the oracle found that the kernel is wrong; everything is printed and written.
+        KernelPanic: the kernel panicked; everything up to then is printed and written.
     """
     if common.out is not None:
         write_folder(common.out, result)
@@ -49,6 +51,7 @@ def deliver(common: CommonOptions, result: ResultDocument) -> None:
     else:
         click.echo(summary(result, Style.of(sys.stdout)))
     check_promises(result)
+    check_panic(result)
 
 
 def prepare(common: CommonOptions) -> None:

@@ -17,6 +17,7 @@ from typing import NotRequired, TypedDict
 
 from coalsim.observe.histogram import Histogram
 from coalsim.observe.memory_document import Memory
+from coalsim.observe.pressure_document import LogEntry, PressureEntry
 from coalsim.observe.quantities import Count, Latency, Nanoseconds
 from coalsim.observe.vm_document import OperationEntry, OracleEntry, VirtualMemoryEntry
 from coalsim.units import NS, Time
@@ -159,6 +160,9 @@ class ResultDocument(TypedDict):
     operations: NotRequired[dict[str, OperationEntry]]  # by name
     oracle: NotRequired[OracleEntry]
     vm: NotRequired[VirtualMemoryEntry]
+    pressure: NotRequired[PressureEntry]
+    kernel_log: NotRequired[list[LogEntry]]
+    panic: NotRequired[str]  # the report; the run ended there
     warnings: NotRequired[list[str]]
     config: NotRequired[dict[str, object]]
     runs: NotRequired[list["ResultDocument"]]

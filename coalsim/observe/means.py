@@ -11,17 +11,20 @@ from typing import cast
 
 from coalsim.observe.document import LockEntry, ResultDocument
 from coalsim.observe.mean_values import mean_of_objects
+from coalsim.observe.pressure_means import pressure_means
 from coalsim.observe.vm_means import vm_means
 
 _OF_FIRST = ("seed", "config", "cpu_nodes")
+_LISTS = ("pressure", "kernel_log", "panic")
 
 
 def mean_document(runs: Sequence[ResultDocument]) -> ResultDocument:
     """The means, with the runs themselves under `runs`; intervals are the caller's to add."""
     assert runs, "a mean needs at least one run"
-    means = mean_of_objects([{**run} for run in runs])
+    means = mean_of_objects([{key: value for key, value in run.items() if key not in _LISTS} for run in runs])
     means.update({key: value for key, value in runs[0].items() if key in _OF_FIRST})
     means.update(vm_means(runs))
+    means.update(pressure_means(runs))
     means["runs"] = list(runs)
     if "warnings" in means:
         means["warnings"] = list(dict.fromkeys(text for run in runs for text in run.get("warnings", [])))

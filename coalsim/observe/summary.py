@@ -14,6 +14,7 @@ from coalsim.observe.allocators import magazine_table, page_list_table
 from coalsim.observe.document import IntervalEntry, ResultDocument, Throughput, Trace
 from coalsim.observe.lock_table import lock_table
 from coalsim.observe.memory_document import Memory
+from coalsim.observe.pressure_summary import pressure_summary
 from coalsim.observe.proc import buddyinfo
 from coalsim.observe.quantities import Count, Latency
 from coalsim.observe.tables import PLAIN, Style, Table, columns, render
@@ -36,6 +37,7 @@ def summary(document: ResultDocument, style: Style = PLAIN) -> str:
     if "trace" in document:
         parts.append("\n".join(_trace(document["trace"])) + "\n")
     parts += vm_summary(document, style)
+    parts += pressure_summary(document, style)
     if any(lock["acquisitions"] for lock in document["locks"]):
         parts.append(render(lock_table(document["locks"], document["time"], LOCKS_SHOWN), style))
     if "memory" in document:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from coalsim.engine.laws import Law
 from coalsim.study.parameters import Count, LawText, LawTexts, Order, Parameters, SizeText, law_text
+from coalsim.study.pressure_loads import PRESSURE_WORKLOADS
 from coalsim.study.replay_load import ReplayLoad
 from coalsim.study.vm_loads import VM_WORKLOADS
 from coalsim.units import NS, US
@@ -217,5 +218,6 @@ WORKLOADS: Mapping[str, type[BaseModel]] = {
     "page_random": PageRandomParameters,
     "replay": ReplayLoad,
     **VM_WORKLOADS,
+    **PRESSURE_WORKLOADS,
 }
 """Every kind of load with its parameters."""

@@ -35,6 +35,7 @@ from coalsim.observe.memory_document import (
     PageListRow,
     SlabRow,
 )
+from coalsim.study.pressure_outcome import pressure_parts
 from coalsim.study.vm_outcome import vm_parts
 from coalsim.units import NS, PAGE_SIZE, SEC, Time
 from coalsim.workloads.base import Recorder
@@ -95,6 +96,7 @@ def document(
         result["phases"] = {name: phases[name] for name in sorted(phases) if name}
     _check(system, result["locks"], end - begin)
     whole = overlaid(cast("dict[str, object]", result), vm_parts(system))
+    whole = overlaid(whole, pressure_parts(system))
     return cast(ResultDocument, overlaid(whole, extra))
 
 
@@ -212,6 +214,7 @@ def _check(system: System, locks: list[LockEntry], elapsed: Time) -> None:
     pages = system.memory.pages
     accounted = pages.taken_pages() + pages.listed_pages() + pages.moving_pages()
     accounted += sum(zone.source.free_frames + zone.source.unheld_frames() for zone in pages.zones)
+    accounted += pages.reserve.held if pages.reserve is not None else 0
     assert accounted == sum(zone.frames for zone in pages.zones), "frames were lost or made"
 
 

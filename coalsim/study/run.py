@@ -14,7 +14,7 @@ from typing import cast
 from simpy.events import Event
 
 from coalsim.boot import System, SystemConfig
-from coalsim.errors import ConfigError, KernelBug, Problem
+from coalsim.errors import ConfigError, KernelBug, KernelPanic, Problem
 from coalsim.locks.base import Lock, SpinLock
 from coalsim.locks.registry import find_lock, find_spinlock
 from coalsim.mm.phys.placement import Placement, find_placement
@@ -183,21 +183,34 @@ def _all_the_same(runs: Sequence[ResultDocument]) -> bool:
 
 
 def _run_once(plan: Plan, config: SystemConfig, number: int, watch: Watch | None) -> ResultDocument:
-    """One replication; what only shows here to be a mistake of the study is told with its place."""
+    """One replication; what only shows here to be a mistake of the study is told with its place.
+
+    A run that a panic ends is run again by events alone: there everything stands at the moment of
+    the panic, while processors that run ahead, and computed sections, are beyond it.
+    """
     try:
-        system = System(config)
-        load = plan.load(system)
-        load.start(system)
-        system.boot()
-        if watch is not None:
-            watch(system, number)
-        return measure(system, load, plan.spec.name, plan.spec.run.warmup, plan.spec.run.duration)
+        try:
+            return _measured(plan, config, number, watch)
+        except KernelPanic:
+            if not (config.run_ahead or config.fast_paths):
+                raise
+            return _measured(plan, replace(config, run_ahead=False, fast_paths=False), number, watch)
     except ConfigError as error:
         raise type(error)([plan.spec.located(problem) for problem in error.problems]) from None
     except KernelBug:
         raise
     except Exception as error:
         raise (_failure_of_users_class(config, error) or error) from None
+
+
+def _measured(plan: Plan, config: SystemConfig, number: int, watch: Watch | None) -> ResultDocument:
+    system = System(config)
+    load = plan.load(system)
+    load.start(system)
+    system.boot()
+    if watch is not None:
+        watch(system, number)
+    return measure(system, load, plan.spec.name, plan.spec.run.warmup, plan.spec.run.duration)
 
 
 def _failure_of_users_class(config: SystemConfig, error: Exception) -> ConfigError | None:
@@ -216,7 +229,11 @@ def _failure_of_users_class(config: SystemConfig, error: Exception) -> ConfigErr
 
 
 def measure(system: System, load: Workload, study: str, warmup: Time, duration: Time) -> ResultDocument:
-    """Run a system that has been booted, and say what came out."""
+    """Run a system that has been booted, and say what came out.
+
+    Raises:
+        KernelPanic: the kernel panicked, and not all of the system stands at that moment.
+    """
     before: TimeByCause = [{} for _ in system.cpus]
     after: TimeByCause = []
     begin = 0
@@ -238,9 +255,16 @@ def measure(system: System, load: Workload, study: str, warmup: Time, duration: 
     else:
         system.when_finished(over)
     started = perf_counter()
-    system.run(end)
+    panic = ""
+    try:
+        system.run(end)
+    except KernelPanic as report:
+        if system.env.run_ahead or system.env.fast_paths or system.env._now == begin:
+            raise
+        panic = str(report)
+        after[:] = system.time_by_cause(system.env._now)
     host = perf_counter() - started
-    if warmup and system.env._now <= warmup:
+    if warmup and system.env._now <= warmup and not panic:
         problem = Problem(
             key="run.warmup",
             value=f"{warmup}ps",
@@ -251,6 +275,8 @@ def measure(system: System, load: Workload, study: str, warmup: Time, duration: 
     extra = load.results()
     result = document(system, study, load.headline, begin, system.env._now, before, after, extra)
     result["host_s"] = host
+    if panic:
+        result["panic"] = panic
     if warnings := [*_warnings(system, result)]:
         result["warnings"] = [*result.get("warnings", []), *warnings]
     return result
@@ -265,6 +291,8 @@ def _warnings(system: System, result: ResultDocument) -> Iterator[str]:
         yield "no operation ended in the time that was measured: the run is too short for its load"
     if "vm" in result and (text := misfit(system.config.shootdown, system.switches)):
         yield text
+    if "panic" in result:
+        yield "a kernel panic ended the run: everything here is what was so up to then"
     signals = result["vm"].get("signals", []) if "vm" in result else []
     for text in signals[:SIGNALS_TOLD]:
         yield f"a signal ended task {text}"

@@ -187,6 +187,15 @@ class PageAllocator:
         nodes = sorted(self._nodes(cpu), key=lambda node: node != first)
         return (yield from self.find_block(cpu, order, nodes, site, context))
 
+    def alloc_within(
+        self, cpu: Cpu, order: int, site: str, nodes: Sequence[NodeId], context: AllocContext
+    ) -> Op[Pfn]:
+        """As `alloc`, from these nodes only: the processor's own first, if it is one of them."""
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()
+        order_of_nodes = sorted(nodes, key=lambda node: node != cpu.node)
+        return (yield from self.find_block(cpu, order, order_of_nodes, site, context))
+
     def _nodes(self, cpu: Cpu) -> Sequence[NodeId]:
         """Where placement looks, in this order."""
         own = self.own[cpu.id]

@@ -6,10 +6,11 @@
     the others  a thread on every processor flushes its part (SLUB, sheaves), then the reaper
                 frees empty slabs
 
-Taking everything is more than the working-set minimum that a periodic reap takes; this one
-comes only when cheaper memory does not suffice, at every fourth priority.
+Taking everything is more than the working-set minimum that a periodic reap takes.  Reclaim reaps
+magazines at most once in REAP_INTERVAL, and leaves the others alone, as Linux does; a request that
+reclaim has not helped reaps all there are, before anybody is killed.
 Source: Bonwick and Adams, "Magazines and Vmem", USENIX ATC 2001, section 3.3; Linux mm/slub.c
-(`__kmem_cache_shrink`, `flush_all`).
+(`__kmem_cache_shrink`, `flush_all`); illumos kmem.c (kmem_reap, kmem_reap_interval).
 """
 
 from collections.abc import Callable, Sequence
@@ -23,11 +24,12 @@ from coalsim.mm.kmem.magazine import Magazine
 from coalsim.mm.kmem.magazine_cache import MagazineCache
 from coalsim.mm.reclaim.everywhere import on_each
 from coalsim.profiles.costs import KernelCosts
-from coalsim.units import CpuId, NodeId, Time
+from coalsim.units import SEC, CpuId, NodeId, Time
 
 REAP = "reap caches"
 WAIT = "reap caches:wait"
-PRIORITIES = (10, 6, 2)
+REAP_INTERVAL: Time = 15 * SEC
+"""kmem_reap_interval: 15 s."""
 
 
 class SlabReaper:
@@ -57,6 +59,10 @@ class SlabReaper:
         self._flights = flights
         self._send_cost = send_cost
         self._wake_latency = wake_latency
+        self._began: Time = -REAP_INTERVAL
+        self._ended: Time = -REAP_INTERVAL
+        self._is_reaping = False
+        self._has_magazines = any(isinstance(cache, MagazineCache) for cache in objects.caches)
         self.reaps = 0
         self.reaped = 0  # pages
 
@@ -69,11 +75,24 @@ class SlabReaper:
         return 0
 
     def shrink(self, cpu: Cpu, node: NodeId, want: int, priority: int, site: str) -> Op[int]:
-        """Reap all caches, of every node."""
-        return (yield from self.reap(cpu, site)) if priority in PRIORITIES else 0
+        """Reap all caches, of every node, if they have magazines and the last reap was long ago."""
+        if not self._has_magazines:
+            return 0
+        yield from cpu.sync()
+        if self._is_reaping or cpu.clock - self._began < REAP_INTERVAL:
+            return 0
+        return (yield from self._reap(cpu, site))
 
-    def reap(self, cpu: Cpu, site: str) -> Op[int]:
-        """Reap all caches; how many pages came back."""
+    def reap_since(self, cpu: Cpu, stalled: Time, site: str) -> Op[int]:
+        """Reap, unless somebody else has since that time, or does; how many pages came back."""
+        yield from cpu.sync()
+        if self._is_reaping or self._ended >= stalled:
+            return 0
+        return (yield from self._reap(cpu, site))
+
+    def _reap(self, cpu: Cpu, site: str) -> Op[int]:
+        """Reap all caches, one reap at a time; synchronised."""
+        self._is_reaping, self._began = True, cpu.clock
         caches = [cache for cache in self._objects.caches if isinstance(cache, MagazineCache)]
         given = 0
         if caches:
@@ -92,6 +111,7 @@ class SlabReaper:
             for any_cache in self._objects.caches:
                 given += yield from any_cache.drain_shared(cpu, site)
         yield from cpu.sync()
+        self._is_reaping, self._ended = False, cpu.clock
         self.reaps += 1
         self.reaped += given
         return given

@@ -1,6 +1,6 @@
 """The slow path of an allocation: no zone is above what the request has to leave.
 
-    direct reclaim -> again -> drain page lists -> again -> ... 16 rounds without a page
+    direct reclaim -> again -> drain page lists, reap caches -> again -> ... 16 rounds without a page
                    -> OOM killer -> sleep a tick -> again
 
     ATOMIC   cannot wait: it has had its chance, and fails
@@ -30,6 +30,7 @@ from coalsim.mm.reclaim.kswapd import Kswapd
 from coalsim.mm.reclaim.oom import Need, OomKiller
 from coalsim.mm.reclaim.oom_reaper import OomReaper
 from coalsim.mm.reclaim.shrinker import CLUSTER, FIRST_PRIORITY, RECLAIM, NodeReclaim
+from coalsim.mm.reclaim.slab_reaper import SlabReaper
 from coalsim.mm.virt.space import AddressSpace
 from coalsim.profiles.costs import KernelCosts
 from coalsim.units import NodeId, Pfn, Time
@@ -64,6 +65,7 @@ class SlowPath:
         reclaim: how memory is got back.
         kswapds: by node.
         drain: of the per-CPU lists.
+        slab_reaper: of object caches.
         oom, oom_reaper: the OOM killer, and who takes its victims' memory.
         costs: of the kernel.
         tick: of the kernel; 0: none.
@@ -75,6 +77,7 @@ class SlowPath:
         reclaim: NodeReclaim,
         kswapds: Mapping[NodeId, Kswapd],
         drain: PageDrain,
+        slab_reaper: SlabReaper,
         oom: OomKiller,
         oom_reaper: OomReaper,
         costs: KernelCosts,
@@ -83,7 +86,8 @@ class SlowPath:
         self._pages = pages
         self._reclaim = reclaim
         self.kswapds = kswapds
-        self._drain = drain
+        self.drain = drain
+        self.slab_reaper = slab_reaper
         self.oom = oom
         self.oom_reaper = oom_reaper
         self._costs = costs
@@ -94,7 +98,7 @@ class SlowPath:
     def reset(self) -> None:
         """Forget what was counted, at the end of the warm-up."""
         self.counts.reset()
-        self._drain.reset()
+        self.drain.reset()
         for kswapd in self.kswapds.values():
             kswapd.reset()
         for shrinker in self._reclaim.shrinkers:
@@ -123,15 +127,17 @@ class SlowPath:
         if not context.may_sleep:
             return NONE
         check_may_sleep(cpu, site)
-        in_vain = 0
+        yield from cpu.sync()
+        stalled, in_vain = cpu.clock, 0
         while True:
             gained = yield from self._direct(cpu, nodes, site, is_first=not in_vain)
             found = yield from self._try(cpu, order, nodes, site, context)
             if found >= 0:
                 return found
-            if not in_vain or not gained:
+            if not gained and not in_vain:
                 self.counts.drain_pages += 1
-                gained += yield from self._drain.drain(cpu, site)
+                gained += yield from self.drain.drain(cpu, site)
+                gained += yield from self.slab_reaper.reap_since(cpu, stalled, site)
                 found = yield from self._try(cpu, order, nodes, site, context)
                 if found >= 0:
                     return found
@@ -149,6 +155,7 @@ class SlowPath:
                 return (yield from self._last_resort(cpu, need))
             in_vain = 0
             yield from nap(cpu, self._nap, site)
+            stalled = cpu.clock
 
     def _try(
         self, cpu: Cpu, order: int, nodes: Sequence[NodeId], site: str, context: AllocContext
