@@ -77,6 +77,7 @@ class UserFrames:
         self._shares: dict[Pfn, int] = {}  # mappings of a frame, where there are several
         self.taken = 0  # frames in use
         self.zero_frame = Pfn(-1)  # the page of zeros that untouched memory reads; never freed
+        self.bound: dict[object, tuple[NodeId, ...]] = {}  # by space: the nodes that its pages must come from
 
     def node_of(self, pfn: int) -> int:
         """The node of a frame."""
@@ -86,6 +87,8 @@ class UserFrames:
 
     def take_now(self, cpu: Cpu, site: str) -> Pfn:
         """A frame from the processor's own list, after a look; -1: call `take`."""
+        if self.bound and cpu.current is not None and cpu.current.space in self.bound:
+            return Pfn(-1)
         pfn = self.pages.take_frame_now(cpu)
         if pfn >= 0:
             self._given_out(cpu, pfn, site)
@@ -95,6 +98,13 @@ class UserFrames:
         self, cpu: Cpu, site: str, node: NodeId | None = None, context: AllocContext = AllocContext.USER
     ) -> Op[Pfn]:
         """A frame with whatever contents, or -1; what waits for a lazy flush is flushed before that."""
+        if self.bound and context is AllocContext.USER and cpu.current is not None:
+            nodes = self.bound.get(cpu.current.space)
+            if nodes:
+                bound = yield from self.pages.alloc_within(cpu, 0, site, nodes, context)
+                if bound >= 0:
+                    self._given_out(cpu, bound, site)
+                return bound
         pfn = self.pages.take_now(cpu, 0) if node is None else -1
         if pfn < 0:
             pfn = yield from self._alloc(cpu, site, node, context)

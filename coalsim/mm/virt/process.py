@@ -47,3 +47,8 @@ class Process:
         ] = ()  # its pages come from these; none: from where placement says
         self.is_victim = False  # the OOM killer has chosen it
         self.is_spent = False  # a victim whose memory has been taken, or could not be
+
+    def bind(self, *nodes: NodeId) -> None:
+        """Its pages must come from these nodes (MPOL_BIND); before it runs."""
+        self.allowed_nodes = nodes
+        self.space.kernel.frames.bound[self.space] = nodes
