@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from coalsim.cpus.bandwidth import Pipe
 from coalsim.cpus.cpu import Cpu
+from coalsim.cpus.delayed_delivery import DelayedDelivery, IpiDelay
 from coalsim.cpus.delivery import DELIVERIES, Delivery, DeliveryCosts
 from coalsim.cpus.ipi import CallQueue
 from coalsim.cpus.operation import Operations
@@ -23,21 +24,27 @@ from coalsim.cpus.vcpu import VcpuSchedule
 from coalsim.cpus.walked import WalkCosts
 from coalsim.cpus.walker import TranslationUnit
 from coalsim.engine.clock import Engine, Op
+from coalsim.engine.streams import Streams
 from coalsim.locks.base import SpinLock
 from coalsim.locks.rwsem import RwSemaphore
+from coalsim.mm.cache.page_cache import PageCache
 from coalsim.mm.manager import MemoryManager
 from coalsim.mm.paging.context import Loaded
 from coalsim.mm.paging.entry import ACCESSED
 from coalsim.mm.paging.geometry import GEOMETRIES, Geometry
 from coalsim.mm.paging.kernel_space import KernelSpace
+from coalsim.mm.paging.layout import region
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.registry import make_shootdown
 from coalsim.mm.shootdown.switching import Switching
 from coalsim.mm.shootdown.system import FlushTimes, Recorder, ShootdownSystem
 from coalsim.mm.virt.frames import UserFrames
 from coalsim.mm.virt.kernel import RANK_LRU, VmKernel
+from coalsim.mm.virt.kernel_stack import KernelStacks
 from coalsim.mm.virt.lru import LruLists
 from coalsim.mm.virt.system import VirtualMemory
+from coalsim.mm.virt.temporary import TemporaryMappings
+from coalsim.mm.virt.vmalloc import RANK_VMAP, Vmalloc, VmallocParts
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.switches import Switches
 from coalsim.topology.costs import assumed_costs
@@ -69,6 +76,8 @@ class VmParts:
     put_thread: Callable[[CpuId, Thread], None]
     wake_latency: Time
     vcpus: VcpuSchedule | None = None
+    ipi_delays: Sequence[IpiDelay] = ()
+    streams: Streams | None = None
 
 
 def delivery_of(machine: Machine, switches: Switches) -> Delivery:
@@ -76,6 +85,13 @@ def delivery_of(machine: Machine, switches: Switches) -> Delivery:
     name = machine.ipi_model if switches.ipi == "machine" else switches.ipi
     guest = machine.guest or assumed_costs().guest
     return DELIVERIES[name](DeliveryCosts.of(machine, guest, all_but_self=switches.all_but_self))
+
+
+def _late(delivery: Delivery, parts: VmParts) -> Delivery:
+    """The delivery with the delays that are injected."""
+    if not parts.ipi_delays or parts.streams is None:
+        return delivery
+    return DelayedDelivery(delivery, parts.ipi_delays, parts.streams)
 
 
 def flush_times(machine: Machine) -> FlushTimes:
@@ -163,7 +179,7 @@ def build_vm(parts: VmParts) -> VirtualMemory:
             units=units,
             loaded=[Loaded(switches.asid_slots) for _ in cpus],
             queues=[CallQueue(cpu) for cpu in cpus],
-            delivery=delivery_of(machine, switches),
+            delivery=_late(delivery_of(machine, switches), parts),
             times=flush_times(machine),
             switches=switches,
             costs=costs,
@@ -178,7 +194,8 @@ def build_vm(parts: VmParts) -> VirtualMemory:
     lru_locks = [
         parts.make_spinlock("lruvec->lru_lock", RANK_LRU, f"node {n}") for n in range(machine.num_nodes)
     ]
-    lru = LruLists(lru_locks, node_of, costs, switches, len(cpus))
+    cache = PageCache(costs, machine.num_nodes, parts.make_spinlock, parts.make_rwsem)
+    lru = LruLists(lru_locks, node_of, costs, switches, len(cpus), cache.lists)
     pipes = [Pipe(f"node {node.node}", Fraction(node.bandwidth.value)) for node in machine.nodes]
     frames = UserFrames(
         pages,
@@ -196,6 +213,8 @@ def build_vm(parts: VmParts) -> VirtualMemory:
     kernel_space = KernelSpace(geometry, ram, boot.take, boot.give)
     kernel_space.map_window(min(WINDOW_PAGES, machine.memory // PAGE_SIZE // 4))
     kernel_space.paging_enable()
+    if any(zone.is_high for zone in pages.zones):
+        frames.temporary = TemporaryMappings(kernel_space, len(cpus), costs, flush_times(machine).invlpg)
     frames.zero_frame = boot.take()
     kernel = VmKernel(
         cpus=cpus,
@@ -209,6 +228,7 @@ def build_vm(parts: VmParts) -> VirtualMemory:
         geometry=geometry,
         ram=ram,
         frames=frames,
+        cache=cache,
         lines=lines,
         kernel_space=kernel_space,
         num_nodes=machine.num_nodes,
@@ -217,7 +237,10 @@ def build_vm(parts: VmParts) -> VirtualMemory:
         table_node=table_placer(machine, switches),
         wake_latency=parts.wake_latency,
     )
-    return VirtualMemory(kernel, parts.new_thread, parts.put_thread)
+    virtual = VirtualMemory(kernel, parts.new_thread, parts.put_thread)
+    if switches.debug_guard_pages:
+        virtual.around = guard_kernel(parts, kernel).around
+    return virtual
 
 
 class BootFrames:
@@ -255,3 +278,26 @@ def table_placer(machine: Machine, switches: Switches) -> Callable[[Cpu], NodeId
         return NodeId((cpu.id + turns[cpu.id]) % machine.num_nodes)
 
     return next_node
+
+
+def guard_kernel(parts: VmParts, kernel: VmKernel) -> KernelStacks:
+    """Guard pages behind the kernel's allocations of whole pages, and below its stacks."""
+    machine, memory, geometry = parts.machine, parts.memory, kernel.geometry
+    has_map_of_linux = bool(geometry.hole_pages)
+    heap, stacks = ("vmalloc", "vmalloc") if has_map_of_linux else ("kernel heap", "kernel stacks")
+    mapped = Vmalloc(
+        VmallocParts(
+            space=kernel.kernel_space,
+            ram=memory.ram,
+            pages=memory.pages,
+            cpus=parts.cpus,
+            costs=parts.costs,
+            lock=parts.make_spinlock("vmap_area_lock", RANK_VMAP, "vmap_area_lock"),
+            flights=machine.ipi_row,
+            send_cost=machine.ipi_send.picoseconds(machine.clock_ghz.value),
+        ),
+        region(geometry, heap),
+    )
+    made = KernelStacks(mapped, region(geometry, stacks), memory.bytes, parts.costs)
+    memory.guard_pages(mapped, made)
+    return made

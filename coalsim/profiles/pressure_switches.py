@@ -44,6 +44,11 @@ class PressureSwitches:
     """How long after the kill the reaper begins to take the victim's memory: at once (4.6), 2 s (5.18,
     e4a38402c36e)."""
 
+    # -- files
+    file_faults_by_vma: bool
+    """Faults on files hold the area's own lock, too (6.6); off: the lock of the process.  Read only where
+    `mmap_lock` is `per_vma`."""
+
     # -- leaks
     leak_tracking: bool
     """Every object's allocating call site and time are kept."""

@@ -179,6 +179,13 @@ class VmSwitches(PressureSwitches):
                 "use first_touch, interleave, or node:N with the number of a node",
             ),
             (
+                "reclaim",
+                "on" if self.reclaim else "off",
+                not (self.reclaim and self.mmap_lock == "range"),
+                "who locks ranges of pages (kernel.mmap_lock=range) cannot sleep while holding one",
+                "use kernel.mmap_lock=rwsem or per_vma, or kernel.reclaim=off",
+            ),
+            (
                 "shootdown",
                 self.shootdown,
                 bool(self.shootdown),

@@ -102,6 +102,13 @@ class SpaceTables:
         assert self._copies is not None, "the tables have been started"
         return self._copies.for_node(place)
 
+    def tree_near(self, cpu: Cpu) -> PageTable:
+        """The tree of the processor's place, or the first one: for whoever works on others' entries."""
+        place = self.place_of(cpu)
+        if self._copies is not None and not self._copies.has_place(place):
+            place = self._copies.places()[0]
+        return self.tree(place)
+
     def lookup(self, vpn: Vpn) -> int:
         """The page's entry, or 0."""
         if self.single is not None:

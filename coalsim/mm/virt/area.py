@@ -6,6 +6,8 @@ An area that is cut keeps its identity for the part that the call was about; wha
 left of it on either side becomes a new area without a lock.  Who found an area without
 holding the space's lock looks at `attached` after taking the area's own.
 
+An area of a file has the file's page `vpn - origin` at `vpn`, which stays so when it is cut or joined.
+
 Invariant: first < last, and `rights` are those of every page.
 Locking: fields change with the space's lock held for writing.
 Source: Linux include/linux/mm_types.h (`vm_area_struct`), mm/vma.c (`__split_vma`).
@@ -14,6 +16,7 @@ Source: Linux include/linux/mm_types.h (`vm_area_struct`), mm/vma.c (`__split_vm
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from coalsim.mm.cache.file import File
 from coalsim.units import PAGE_SHIFT, Vpn
 
 AreaKind = Literal["anonymous", "stack", "heap", "guard"]
@@ -57,6 +60,8 @@ class Area:
         lock: its own lock, if areas have one; set by who uses it.
         anon: it has had its first anonymous fault.
         attached: it is part of a tree.
+        file: what it shows; None: memory of its own.
+        origin: the page at which the file's first page is, or would be.
     """
 
     first: Vpn
@@ -69,21 +74,31 @@ class Area:
     lock: object | None = None
     anon: bool = False
     attached: bool = False
+    file: File | None = None
+    origin: int = 0
 
     @property
     def pages(self) -> int:
         """How many."""
         return self.last - self.first
 
+    @property
+    def offset(self) -> int:
+        """The file's page that is its first."""
+        return self.first - self.origin
+
     def joins(self, other: "Area", rights: Rights) -> bool:
         """Whether a neighbour, once it has these rights, can become a part of this area.
 
-        A shared mapping is a file of its own, so it never can.
+        A shared mapping without a file is one of its own, so it never can; one of a file goes on where
+        the other ends.
         """
         return (
             self.rights == rights
             and self.kind == other.kind
-            and not (self.shared or other.shared)
+            and (self.shared == other.shared and (self.file is not None or not self.shared))
+            and self.file is other.file
+            and self.origin == other.origin
             and self.name == other.name
             and self.grows_down == other.grows_down
         )
@@ -105,5 +120,8 @@ class Area:
         label = {"stack": "[stack]", "heap": "[heap]"}.get(self.kind, "")
         if self.name:
             label = f"[anon:{self.name}]"
-        line = f"{start:08x}-{end:08x} {self.rights}{sharing} 00000000 00:00 0 "
+        offset = 0
+        if self.file is not None:
+            label, offset = self.file.name, self.offset << PAGE_SHIFT
+        line = f"{start:08x}-{end:08x} {self.rights}{sharing} {offset:08x} 00:00 0 "
         return f"{line:<73}{label}" if label else line

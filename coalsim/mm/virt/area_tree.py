@@ -144,6 +144,8 @@ class AreaTree:
         for piece in pieces:
             shift = to - first
             target = piece.part(Vpn(piece.first + shift), Vpn(piece.last + shift))
+            if piece.file is not None:
+                target.origin = piece.origin + shift
             merges += self.insert(target).merges
         return Moved(self.overlapping(to, to + last - first), splits, merges)
 

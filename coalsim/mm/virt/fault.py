@@ -8,6 +8,7 @@
 | not present      | read   | allows it           | the page of zeros, where the kernel has one        |
 | not present      | write  | allows it           | a new frame, zeroed                                |
 | present, no W    | write  | allows it           | copy-on-write: copy, or take over the last mapping |
+| of a file's page | any    | of a file           | `file_fault.py`                                    |
 | present, allows  | any    | allows it           | spurious: somebody else was faster, or a stale TLB |
 
 An access to the kernel's side from user code is refused before any of that, and a fault
@@ -18,18 +19,19 @@ Source: Linux arch/x86/mm/fault.c, mm/memory.c.
 """
 
 from coalsim.cpus.cpu import Cpu
-from coalsim.cpus.tablelines import line_of
 from coalsim.cpus.translation import Moment
 from coalsim.engine.clock import Op
+from coalsim.mm.cache.page import CachedPage
 from coalsim.mm.paging.entry import COW as COW_BIT
 from coalsim.mm.paging.entry import DIRTY, PRESENT, USER, WRITABLE, make, pfn_of
 from coalsim.mm.shootdown.request import COW, Flush
 from coalsim.mm.virt.area import Area
-from coalsim.mm.virt.kernel import TABLE_LINE
+from coalsim.mm.virt.entries import store_entry
+from coalsim.mm.virt.file_fault import RETRY, FileFault
 from coalsim.mm.virt.rss import RSS_LINE
 from coalsim.mm.virt.space import FIND, AddressSpace
 from coalsim.mm.virt.vma_lock import AreaLock
-from coalsim.units import PAGE_SHIFT, Pfn, Time, Vpn
+from coalsim.units import PAGE_SHIFT, Pfn, Vpn
 
 FAULT = "fault"
 CHARGE = "memcg"
@@ -52,7 +54,18 @@ class Fault:
         write: it was a store.
     """
 
-    __slots__ = ("_area", "_cpu", "_entry", "_filled", "_kernel", "_lock", "_space", "_vpn", "_write")
+    __slots__ = (
+        "_area",
+        "_awaited",
+        "_cpu",
+        "_entry",
+        "_filled",
+        "_kernel",
+        "_lock",
+        "_space",
+        "_vpn",
+        "_write",
+    )
 
     def __init__(self, space: AddressSpace, cpu: Cpu, vpn: Vpn, *, write: bool) -> None:
         self._space = space
@@ -62,6 +75,7 @@ class Fault:
         self._write = write
         self._area: Area | None = None
         self._lock: AreaLock | None = None  # the area's own lock is held, not the space's
+        self._awaited: CachedPage | None = None  # a file's page that has to come first, pinned
         self._filled = False  # the place got the entry with its tables
         self._entry = -1  # as it was when the lock was taken; -1: tables are missing
 
@@ -85,7 +99,21 @@ class Fault:
                 yield alarm
                 cpu.resume()
             self._lock.end_read_now(cpu, kernel.costs.vma_lock)
+        if verdict is RETRY:
+            yield from self._wait_for_page()
+            kernel.counts.faults -= 1  # it is the same one
+            return (yield from self.handle())
         return verdict
+
+    def _wait_for_page(self) -> Op[None]:
+        """Sleep until the file's page is there, then forget what has been seen."""
+        page, cpu = self._awaited, self._cpu
+        assert page is not None, "who wants to wait says for what"
+        yield from page.wait(cpu)
+        cpu.charge(self._kernel.costs.io_complete, FAULT)
+        yield from page.unpin(cpu)
+        self._area = self._lock = self._awaited = None
+        self._entry, self._filled = -1, False
 
     # -- locks ------------------------------------------------------------------------------
 
@@ -93,7 +121,13 @@ class Fault:
         """The area's lock, if it has been used before and nobody writes it; synchronised."""
         space, kernel = self._space, self._kernel
         area = space.areas.find(self._vpn)
-        if area is None or not area.anon:
+        if area is None:
+            return
+        if area.file is not None:
+            needs_anon = self._write and not area.shared
+            if not kernel.switches.file_faults_by_vma or (needs_anon and not area.anon):
+                return
+        elif not area.anon:
             return
         self._look_at_entry()
         lock = space.lock_of(area)
@@ -155,7 +189,8 @@ class Fault:
         if not allowed:
             kernel.counts.bad_rights += 1
             return _refused(NO_RIGHT)
-        area.anon = True
+        if area.file is None or (self._write and not area.shared):
+            area.anon = True
         return self._legal_case() if self._entry >= 0 else self._make_tables()
 
     def _legal_case(self) -> Op[str]:
@@ -163,6 +198,8 @@ class Fault:
         entry, write = self._entry, self._write
         if self._filled:
             return self._came_with_tables()
+        if self._area is not None and self._area.file is not None:
+            return self._file_case(self._area)
         if not entry & PRESENT:
             if not write and self._kernel.switches.zero_page:
                 return self._map_zeros()
@@ -170,6 +207,23 @@ class Fault:
         if write and not entry & WRITABLE:
             return self._break_cow(entry)
         return self._already_there()
+
+    def _file_case(self, area: Area) -> Op[str]:
+        """A file's page, or a private copy of one."""
+        entry, write, kernel = self._entry, self._write, self._kernel
+        is_present = bool(entry & PRESENT)
+        if is_present and (not write or entry & WRITABLE):
+            return self._already_there()
+        if is_present and pfn_of(entry) not in kernel.cache.by_frame:
+            return self._break_cow(entry)
+        way = FileFault(self._space, self._cpu, self._vpn, area)
+        return self._by_file(way, entry)
+
+    def _by_file(self, way: FileFault, entry: int) -> Op[str]:
+        """What the file's page has to do with it; it may have to come first."""
+        verdict = yield from way.handle(entry, write=self._write)
+        self._awaited = way.awaited
+        return verdict
 
     def _came_with_tables(self) -> Op[str]:
         """Making the tables has brought a copy of the entry that another place has."""
@@ -272,31 +326,12 @@ class Fault:
         assert area is not None, "a page without an area is refused"
         flags |= PRESENT | USER | WRITABLE if writable and area.rights.write else PRESENT | USER
         counting = space.rss.count(self._cpu, 1) if writable else 0  # the page of zeros does not count
-        self._store(pfn << PAGE_SHIFT | flags, self._kernel.costs.rmap_add)
+        more = self._kernel.costs.rmap_add
+        store_entry(space, self._cpu, self._vpn, pfn << PAGE_SHIFT | flags, more, FAULT)
         if counting:
             self._cpu.charge(counting, RSS_LINE)
         space.counts.resident += 1
         return True
-
-    def _store(self, entry: int, more: Time) -> None:
-        """Write the page's entry; synchronised, under the page-table lock; `more` is charged after it."""
-        space, kernel, cpu, vpn = self._space, self._kernel, self._cpu, self._vpn
-        tables, copies = space.tables, 1
-        if tables.single is not None:
-            leaf = tables.single.leaf(vpn)
-            assert leaf is not None, "its tables have been made"
-            table, index = leaf
-            cost = kernel.lines.write(cpu, line_of(table.pfn, index, kernel.geometry.entry_bytes))
-            table.exchange(index, entry)
-        else:
-            cost = kernel.line_cost(cpu, space.tree_of(cpu), vpn)
-            copies = tables.store(tables.place_of(cpu), vpn, entry)
-        if cost:
-            cpu.charge(copies * kernel.costs.pte_set, FAULT)
-            cpu.charge(cost, TABLE_LINE)
-            cpu.charge(more, FAULT)
-        else:  # the same
-            cpu.charge(copies * kernel.costs.pte_set + more, FAULT)
 
     def _fill(self, place: int) -> Op[None]:
         """Copy the entry that another place has."""
@@ -346,7 +381,8 @@ class Fault:
         yield from cpu.sync()
         request.promise(Moment(cpu.clock, cpu.id, COW))
         counting = space.rss.count(cpu, 1) if old == frames.zero_frame else 0
-        self._store(make(pfn, PRESENT | USER | WRITABLE | DIRTY), kernel.costs.rmap_add)
+        mine = make(pfn, PRESENT | USER | WRITABLE | DIRTY)
+        store_entry(space, cpu, vpn, mine, kernel.costs.rmap_add, FAULT)
         if counting:
             cpu.charge(counting, RSS_LINE)
         kernel.counts.cow_copies += 1

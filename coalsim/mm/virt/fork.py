@@ -5,7 +5,8 @@
     exit   unmap everything with its tables -> flush -> the roots go back
 
 Pages of shared areas stay writable and common; all others are copied by whoever writes
-first (`fault.py`).  The flush is needed because other threads of the parent could go on
+first (`fault.py`).  An area of a file without pages of its own is not copied: the child finds the
+file's pages by its own faults.  The flush is needed because other threads of the parent could go on
 writing through entries that still allow it.
 Source: Linux kernel/fork.c (dup_mmap), mm/memory.c (copy_page_range), mm/mmap.c (exit_mmap).
 """
@@ -13,9 +14,13 @@ Source: Linux kernel/fork.c (dup_mmap), mm/memory.c (copy_page_range), mm/mmap.c
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.translation import Moment
 from coalsim.engine.clock import Op
+from coalsim.mm.cache.page import FOLIO_LINE
 from coalsim.mm.paging.entry import COW, WRITABLE, pfn_of
 from coalsim.mm.shootdown.request import Flush
+from coalsim.mm.virt.area import Area
+from coalsim.mm.virt.file_areas import attach, detach, files_of
 from coalsim.mm.virt.kernel import TABLE_LINE
+from coalsim.mm.virt.rmap import flush_pending
 from coalsim.mm.virt.rss import RSS_LINE
 from coalsim.mm.virt.space import AddressSpace
 from coalsim.mm.virt.unmap import Unmapping
@@ -40,6 +45,9 @@ def fork(parent: AddressSpace, cpu: Cpu) -> Op[AddressSpace | None]:
     child.heap = parent.heap.copy(child.areas)
     for area in child.areas:
         area.lock = None
+    files = files_of(child.areas)
+    child.is_open = bool(files)
+    yield from attach(child, cpu, files, FORK)
     request = Flush(
         context=parent.context,
         first=Vpn(0),
@@ -51,9 +59,11 @@ def fork(parent: AddressSpace, cpu: Cpu) -> Op[AddressSpace | None]:
     request.sharers = 0 if parent.tables.is_tracked else -1
     is_whole = True
     for area in list(parent.areas):
+        if area.file is not None and (area.shared or not area.anon):
+            continue
         at: int = area.first
         while is_whole and (part := parent.next_part(at, area.last)) is not None:
-            is_whole = yield from _copy_table(parent, child, cpu, *part, area.shared, request)
+            is_whole = yield from _copy_table(parent, child, cpu, *part, area, request)
             at = part[1]
             yield from cpu.sync()
     yield from kernel.policy.flush(cpu, request)  # whether or not an entry has lost a right
@@ -69,7 +79,7 @@ def fork(parent: AddressSpace, cpu: Cpu) -> Op[AddressSpace | None]:
 
 
 def _copy_table(
-    parent: AddressSpace, child: AddressSpace, cpu: Cpu, low: int, high: int, shared: bool, request: Flush
+    parent: AddressSpace, child: AddressSpace, cpu: Cpu, low: int, high: int, area: Area, request: Flush
 ) -> Op[bool]:
     """Copy the entries of one leaf table; False: no memory for the child's table."""
     kernel, frames, context = parent.kernel, parent.kernel.frames, parent.context
@@ -86,20 +96,26 @@ def _copy_table(
     kernel.counts.tables_made += count
     lock = parent.table_lock(Vpn(low))
     yield from lock.acquire(cpu, FORK)
+    yield from flush_pending(parent, cpu, FORK)
     yield from cpu.sync()
     moment = Moment(cpu.clock, cpu.id, FORK)
     pending = f"flush after generation {context.generation} for {FORK}"
-    lines, last_line, copied, with_frames = 0, -1, 0, 0
+    lines, last_line, copied, with_frames, references = 0, -1, 0, 0, 0
     tree, child_tree = parent.tree_of(cpu), child.tables.tree(place)
     for vpn, entry in list(parent.tables.entries(low, high)):
         pfn = pfn_of(entry)
         if vpn >> 3 != last_line:
             last_line = vpn >> 3
             lines += kernel.line_cost(cpu, tree, vpn) + kernel.line_cost(cpu, child_tree, vpn)
-        if pfn != frames.zero_frame:
+        page = kernel.cache.by_frame.get(pfn) if area.file is not None else None
+        if page is not None:
+            kernel.cache.map(page)
+            references += page.count(cpu)
+            with_frames += 1
+        elif pfn != frames.zero_frame:
             frames.share(pfn)
             with_frames += 1
-        both = entry if shared else (entry & ~WRITABLE) | COW
+        both = entry if area.shared or page is not None else (entry & ~WRITABLE) | COW
         if both != entry:
             parent.tables.exchange(vpn, both)
             if entry & WRITABLE:
@@ -116,6 +132,8 @@ def _copy_table(
         cpu.charge(counting, RSS_LINE)
     if lines:
         cpu.charge(lines, TABLE_LINE)
+    if references:
+        cpu.charge(references, FOLIO_LINE)
     yield from lock.release(cpu)
     return True
 
@@ -130,6 +148,7 @@ def tear_down(space: AddressSpace, cpu: Cpu) -> Op[None]:
     ranges: list[tuple[int, int]] = [(area.first, area.last) for area in removed.areas]
     ranges = ranges or [(0, 1)]  # tables may be left anyhow
     yield from Unmapping(space, cpu, "exit_mmap").run(ranges, free_tables=True)
+    yield from detach(space, cpu, files_of(removed.areas), "exit_mmap")
     yield from space.unlock_write(cpu)
     yield from cpu.sync()
     kernel.switching.forget(cpu, space.context)

@@ -26,8 +26,9 @@ from coalsim.mm.phys.pages import PageAllocator
 from coalsim.mm.phys.ram import Ram
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.virt.lru import LruLists
+from coalsim.mm.virt.temporary import TemporaryMappings
 from coalsim.profiles.costs import KernelCosts
-from coalsim.units import PAGE_SIZE, NodeId, Pfn, Time
+from coalsim.units import PAGE_SIZE, NodeId, Pfn, Time, Vpn
 
 ZEROING = "zeroing"
 COPYING = "copying"
@@ -77,6 +78,7 @@ class UserFrames:
         self._shares: dict[Pfn, int] = {}  # mappings of a frame, where there are several
         self.taken = 0  # frames in use
         self.zero_frame = Pfn(-1)  # the page of zeros that untouched memory reads; never freed
+        self.temporary: TemporaryMappings | None = None  # how frames of High zones are reached
         self.bound: dict[object, tuple[NodeId, ...]] = {}  # by space: the nodes that its pages must come from
 
     def node_of(self, pfn: int) -> int:
@@ -103,6 +105,7 @@ class UserFrames:
             if nodes:
                 bound = yield from self.pages.alloc_within(cpu, 0, site, nodes, context)
                 if bound >= 0:
+                    self.pages.mark_user(bound)
                     self._given_out(cpu, bound, site)
                 return bound
         pfn = self.pages.take_now(cpu, 0) if node is None else -1
@@ -112,6 +115,7 @@ class UserFrames:
                 yield from self._policy.drain(cpu)
                 pfn = yield from self._alloc(cpu, site, node, context)
         if pfn >= 0:
+            self.pages.mark_user(pfn)
             self._given_out(cpu, pfn, site)
         return Pfn(pfn)
 
@@ -133,6 +137,7 @@ class UserFrames:
 
     def zero(self, cpu: Cpu, pfn: Pfn) -> Op[None]:
         """Clear a frame."""
+        slot = self._show(cpu, pfn) if self.temporary is not None else None
         if self._is_warm(cpu, pfn):
             cpu.charge(self._costs.zero_page_warm, ZEROING)
         else:
@@ -144,13 +149,24 @@ class UserFrames:
             took, core = done - cpu.clock, self._costs.zero_page
             cpu.charge(took if took > core else core, ZEROING)
         self.ram.zero(pfn)
+        if slot is not None and self.temporary is not None:
+            self.temporary.unmap(cpu, slot)
+
+    def _show(self, cpu: Cpu, pfn: Pfn) -> Vpn | None:
+        """A temporary mapping of a frame that the kernel does not reach otherwise."""
+        assert self.temporary is not None, "there are High zones"
+        return self.temporary.map(cpu, pfn) if self.pages.zone_of(pfn).is_high else None
 
     def copy(self, cpu: Cpu, source: Pfn, target: Pfn) -> Op[None]:
         """Copy a frame."""
+        slots = [self._show(cpu, pfn) for pfn in (source, target)] if self.temporary is not None else []
         yield from cpu.sync()
         done = self._pipes[self.node_of(target)].move(cpu, PAGE_SIZE)
         cpu.charge(max(self._costs.copy_page, done - cpu.clock), COPYING)
         self.ram.copy(source, target)
+        for slot in reversed(slots):
+            if slot is not None and self.temporary is not None:
+                self.temporary.unmap(cpu, slot)
         self._is_warm(cpu, target)
 
     def _is_warm(self, cpu: Cpu, pfn: Pfn) -> bool:

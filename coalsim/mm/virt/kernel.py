@@ -11,12 +11,14 @@ from coalsim.cpus.walker import TranslationUnit
 from coalsim.engine.clock import Op
 from coalsim.locks.base import SpinLock
 from coalsim.locks.rwsem import RwSemaphore
+from coalsim.mm.cache.page_cache import PageCache
 from coalsim.mm.paging.geometry import Geometry
 from coalsim.mm.paging.kernel_space import KernelSpace
 from coalsim.mm.paging.pagetable import PageTable
 from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.ram import Ram
 from coalsim.mm.shootdown.base import Shootdown
+from coalsim.mm.shootdown.request import Flush
 from coalsim.mm.shootdown.switching import Switching
 from coalsim.mm.virt.counts import VmCounts
 from coalsim.mm.virt.frames import UserFrames
@@ -47,6 +49,7 @@ class VmKernel:
     geometry: Geometry
     ram: Ram
     frames: UserFrames
+    cache: PageCache
     lines: TableLines
     kernel_space: KernelSpace
     num_nodes: int
@@ -55,6 +58,7 @@ class VmKernel:
     table_node: Callable[[Cpu], NodeId | None]
     wake_latency: Time
     counts: VmCounts = field(default_factory=VmCounts)
+    unflushed: dict[int, list[Flush]] = field(default_factory=dict)  # by space: what reclaim has cleared
     last_number: int = 0
 
     def next_number(self) -> int:

@@ -2,10 +2,10 @@
 
     find the place -> take a frame -> zero it -> [page-table lock: store the entry] -> done
 
-Nobody else can look at such a space: only its task could start another, and nothing reclaims
-yet (who does will have to make a space shared before).  So its areas, its tables and its locks
-are private as long as their lines are in the processor's cache, and a look takes the place of
-each `sync`: one event is left, in which a frame that is not warm asks for memory bandwidth.
+Nobody else can look at such a space: only its task could start another, and reclaim follows files
+only, which no space maps that is not open (`AddressSpace.is_open`).  So its areas, its tables and
+its locks are private as long as their lines are in the processor's cache, and a look takes the
+place of each `sync`: one event is left, in which a frame that is not warm asks for memory bandwidth.
 Whatever is less simple goes through `fault.py`, and so does every fault where computed
 sections are switched off; costs and results are the same.
 

@@ -9,10 +9,12 @@ Source: Linux mm/mmap.c, mm/vma.c, mm/mprotect.c, mm/madvise.c.
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.translation import Moment
 from coalsim.engine.clock import Op
-from coalsim.mm.paging.entry import USER, WRITABLE, pfn_of
+from coalsim.mm.paging.entry import DIRTY, USER, WRITABLE, pfn_of
 from coalsim.mm.shootdown.request import Flush
 from coalsim.mm.virt.area import Area, Rights
+from coalsim.mm.virt.file_areas import attach, detach, files_of
 from coalsim.mm.virt.kernel import TABLE_LINE
+from coalsim.mm.virt.rmap import flush_pending
 from coalsim.mm.virt.space import FIND, AddressSpace
 from coalsim.mm.virt.unmap import Unmapping
 from coalsim.units import PAGE_SHIFT, PAGE_SIZE, Vpn
@@ -41,15 +43,20 @@ def map_area(space: AddressSpace, cpu: Cpu, area: Area, *, fixed: bool) -> Op[Vp
     if first is None or not space.areas.is_free(first, first + pages):
         yield from space.unlock_write(cpu)
         return NO_ROOM
+    area.origin += first - area.first if area.file is not None else 0
     area.first, area.last = first, Vpn(first + pages)
     if kernel.switches.merge_areas:  # only what the new area becomes a part of is written
         for near in space.areas.overlapping(first - 1, area.last + 1):
             if near.joins(area, area.rights):
                 yield from space.write_areas(cpu, near.first, near.last)
+    if area.file is not None:
+        space.is_open = True  # before anybody can follow the file to it
     inserted = space.areas.insert(area)
     cpu.charge(costs.area_merge if inserted.merges else costs.area_new, AREAS)
     if costs.accounting:
         cpu.charge(costs.accounting, AREAS)
+    if area.file is not None:
+        yield from attach(space, cpu, [area.file], site)
     yield from space.unlock_write(cpu)
     return first
 
@@ -117,6 +124,7 @@ def _unmap_locked(
     )
     if ranges:
         yield from unmapping.run(ranges, free_tables=space.frees_tables)
+    yield from detach(space, cpu, files_of(removed.areas), reason)
     if holds_back and not defers:
         yield from cpu.sync()
         give_addresses()
@@ -162,6 +170,8 @@ def protect(space: AddressSpace, cpu: Cpu, first: int, last: int, rights: Rights
     yield from space.write_areas(cpu, first - 1, last + 1)
     changed = space.areas.protect(first, last, rights)
     cpu.charge(changed.splits * costs.area_split + changed.merges * costs.area_merge, AREAS)
+    if changed.splits or changed.merges:
+        yield from attach(space, cpu, files_of(change.area for change in changed.changes), "mprotect")
     yield from cpu.sync()
     space.begin_gather(cpu)
     request = Flush(context=context, first=Vpn(last), last=Vpn(first), reason="mprotect", keeps_frames=True)
@@ -190,6 +200,7 @@ def _protect_table(
     kernel, tables, context = space.kernel, space.tables, space.context
     lock = space.table_lock(Vpn(low))
     yield from lock.acquire(cpu, "mprotect")
+    yield from flush_pending(space, cpu, "mprotect")
     yield from cpu.sync()
     moment = Moment(cpu.clock, cpu.id, "mprotect")
     pending = f"flush after generation {context.generation} for mprotect"
@@ -225,6 +236,8 @@ def _with_rights(space: AddressSpace, entry: int, area: Area) -> int:
     frames, rights, at_once = space.kernel.frames, area.rights, space.kernel.switches.mprotect_makes_writable
     new = entry | USER if rights.read or rights.write else entry & ~USER
     pfn = pfn_of(entry)
+    if area.file is not None and pfn in space.kernel.cache.by_frame:  # a page that is yet to be made dirty
+        return new if rights.write and area.shared and entry & DIRTY else new & ~WRITABLE
     if not rights.write or not (area.shared or at_once):
         return new & ~WRITABLE
     if pfn != frames.zero_frame and (area.shared or not frames.is_shared(pfn)):

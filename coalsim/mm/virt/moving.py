@@ -11,7 +11,9 @@ from coalsim.engine.clock import Op
 from coalsim.mm.paging.entry import PRESENT
 from coalsim.mm.shootdown.request import Flush
 from coalsim.mm.virt.fault import TABLES
+from coalsim.mm.virt.file_areas import attach
 from coalsim.mm.virt.mapping import AREAS, NO_ROOM, NOT_MAPPED, find_gap, unmap_and_unlock
+from coalsim.mm.virt.rmap import flush_pending
 from coalsim.mm.virt.space import FIND, AddressSpace
 from coalsim.mm.virt.unmap import Unmapping
 from coalsim.units import Vpn
@@ -45,6 +47,8 @@ def move(space: AddressSpace, cpu: Cpu, first: int, old_pages: int, new_pages: i
     holder = space.areas.find(to + old_pages - 1)
     if new_pages > old_pages and holder is not None:
         space.areas.extend(holder, Vpn(to + new_pages))
+    if area.file is not None:
+        yield from attach(space, cpu, [area.file], "mremap")
     yield from space.write_areas(cpu, to, to + new_pages)
     yield from _move_entries(space, cpu, first, first + old_pages, to)
     yield from Unmapping(space, cpu, "mremap").run(
@@ -113,6 +117,7 @@ def _take_entries(space: AddressSpace, cpu: Cpu, low: int, high: int) -> Op[list
     kernel, tables, context = space.kernel, space.tables, space.context
     lock = space.table_lock(Vpn(low))
     yield from lock.acquire(cpu, "mremap")
+    yield from flush_pending(space, cpu, "mremap")
     yield from cpu.sync()
     request = Flush(context=context, first=Vpn(high), last=Vpn(low), reason="mremap", keeps_frames=True)
     request.sharers = 0 if tables.is_tracked else -1

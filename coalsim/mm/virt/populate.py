@@ -9,6 +9,7 @@ Source: Linux mm/gup.c (`__mm_populate`, `populate_vma_page_range`).
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.mm.virt.fault import Fault
+from coalsim.mm.virt.file_fault import RETRY
 from coalsim.mm.virt.space import FIND, AddressSpace
 from coalsim.units import Vpn
 
@@ -23,10 +24,14 @@ class LockedFault(Fault):
     def handle(self) -> Op[str]:
         """Make the access possible, and keep the lock."""
         self._kernel.counts.faults += 1
-        yield from self._cpu.sync()
-        self._area = self._space.areas.find(self._vpn)
-        self._look_at_entry()
-        return (yield from self._outcome())
+        while True:
+            yield from self._cpu.sync()
+            self._area = self._space.areas.find(self._vpn)
+            self._look_at_entry()
+            verdict = yield from self._outcome()
+            if verdict is not RETRY:
+                return verdict
+            yield from self._wait_for_page()
 
 
 def populate(space: AddressSpace, cpu: Cpu, first: int, last: int, *, write: bool) -> Op[str]:

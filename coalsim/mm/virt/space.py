@@ -240,7 +240,9 @@ class AddressSpace(Loadable):
             for area in areas:
                 self.lock_of(area).written_at = self.sequence
             for area in areas:
-                yield from self.lock_of(area).start_write(cpu, self.sequence, self.kernel.costs.vma_lock)
+                yield from self.lock_of(area).start_write(
+                    cpu, self.sequence, self.kernel.costs.vma_lock, may_sleep=self.kernel.switches.reclaim
+                )
 
     # -- gathers ------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from coalsim.cpus.access import USER
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.deadlock import Agent
 from coalsim.engine.clock import Op
+from coalsim.units import Time
 
 
 class SpinFlag:
@@ -32,12 +33,19 @@ class SpinFlag:
             spinner.alarm.arm(cpu.clock + max(1, spinner.transfer[cpu.id]))
 
     def wait(self, cpu: Cpu) -> Op[None]:
-        """Spin until it is set, serving interrupts; costs no events meanwhile."""
+        """Spin until it is set or somebody wants the processor; serves interrupts, without events."""
         yield from cpu.sync()
         if not self.is_set:
             self._spinners.append(cpu)
             cpu.blocked_on = self
             yield from cpu.wait(USER)
+
+    def give_way(self, cpu: Cpu, at: Time) -> None:
+        """A signal, or a ready thread, ends the spinning of that processor at `at` (> now); synchronised."""
+        if cpu in self._spinners:
+            self._spinners.remove(cpu)
+            cpu.blocked_on = None
+            cpu.alarm.arm(at)
 
     def blockers(self) -> Sequence[Agent]:
         """Anybody may set it, so nobody is known to be in the way."""

@@ -8,9 +8,11 @@ Roots of processes made before the run are made by their first task, in simulate
 from collections.abc import Callable
 from contextlib import suppress
 
+from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.operation import abandon
 from coalsim.cpus.runqueue import Thread
 from coalsim.engine.clock import Op
+from coalsim.mm.paging.entry import pfn_of
 from coalsim.mm.shootdown.system import FlushCounts, Recorder
 from coalsim.mm.virt.fork import tear_down
 from coalsim.mm.virt.image import load_image, map_image
@@ -19,7 +21,7 @@ from coalsim.mm.virt.process import Process
 from coalsim.mm.virt.rss import RSS_LINE
 from coalsim.mm.virt.space import AddressSpace
 from coalsim.mm.virt.task import Body, Task, TaskKilled
-from coalsim.units import CpuId
+from coalsim.units import CpuId, Pfn
 
 FIRST_PID = 1
 
@@ -41,6 +43,7 @@ class VirtualMemory:
     ) -> None:
         self.kernel = kernel
         self.processes: list[Process] = []
+        self.around: Callable[[Cpu, str, Op[None]], Op[None]] | None = None  # what every thread begins with
         self._new_thread = new_thread
         self._put = put
 
@@ -77,9 +80,14 @@ class VirtualMemory:
     def start(self, task: Task, body: Body) -> None:
         """Give the task its thread."""
         process = task.process
+        if process.is_victim:
+            body = Task.die_killed  # the signal that the OOM killer sent before is for it, too
         process.tasks.append(task)
         process.running += 1
-        task.thread = self._new_thread(task.name, self._life(task, body))
+        life = self._life(task, body)
+        if self.around is not None:
+            life = self.around(task.cpu, task.name, life)
+        task.thread = self._new_thread(task.name, life)
         task.thread.space = process.space
 
     def _life(self, task: Task, body: Body) -> Op[None]:
@@ -158,6 +166,7 @@ class VirtualMemory:
         kernel.switching.reset()
         kernel.lines.dram_reads = 0
         kernel.frames.lru.reset()
+        kernel.cache.reset()
         for unit in kernel.units:
             unit.reset()
         self.flush_counts.reset()
@@ -168,3 +177,16 @@ class VirtualMemory:
         for process in self.processes:
             if process.space.tables.is_started and not process.space.is_dead:
                 process.space.validate()
+        self._validate_cache()
+
+    def _validate_cache(self) -> None:
+        """Each entry that leads to a page of a file is counted there; at rest."""
+        cache, mapped = self.kernel.cache, dict[Pfn, int]()
+        cache.validate()
+        for process in self.processes:
+            space = process.space
+            if cache.by_frame and space.tables.is_started and not space.is_dead:
+                for _, entry in space.tables.entries(0, self.kernel.geometry.user_pages):
+                    mapped[pfn_of(entry)] = mapped.get(pfn_of(entry), 0) + 1
+        for pfn, page in cache.by_frame.items():
+            assert page.mapped == mapped.get(pfn, 0), f"page {page.index} of {page.file.name} miscounts"

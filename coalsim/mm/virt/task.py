@@ -3,6 +3,7 @@
     mmap munmap mprotect madvise_dontneed mremap brk     change the address space
     touch touch_now touch_pages sequential touch_random              use memory, one access or many
     store load copy_to_user copy_from_user                its contents
+    read write fsync                                      files by calls
     compute fork spawn leave sleep_until_woken wake spin   run, multiply, wait
 
 Addresses and lengths are bytes.  Verbs wait and are used with `yield from`; each that
@@ -17,8 +18,9 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.operation import Running as Entered
 from coalsim.cpus.runqueue import Thread
 from coalsim.engine.clock import Op
+from coalsim.mm.cache.file import File
+from coalsim.mm.virt import file_io, mapping, moving, user_copy
 from coalsim.mm.virt import fork as forking
-from coalsim.mm.virt import mapping, moving, user_copy
 from coalsim.mm.virt import populate as populating
 from coalsim.mm.virt.area import READ_WRITE, Area, Rights
 from coalsim.mm.virt.kernel_access import SYSCALL, kernel_access
@@ -63,15 +65,21 @@ class Task(UserMode):
         address: int | None = None,
         shared: bool = False,
         name: str = "",
+        file: File | None = None,
+        offset: int = 0,
     ) -> Op[int]:
-        """Map so many bytes of zeros; returns where, or a negative error."""
+        """Map so many bytes of zeros, or of a file from `offset` on; returns where, or a negative error."""
         pages = -(-length // PAGE_SIZE)
         first = Vpn((address or 0) >> PAGE_SHIFT)
         if pages <= 0 or (
             address is not None and (address % PAGE_SIZE or not self._is_user(address, length))
         ):
             return EINVAL
+        if offset < 0 or offset % PAGE_SIZE:
+            return EINVAL
         area = Area(first=first, last=Vpn(first + pages), rights=rights, shared=shared, name=name)
+        if file is not None:
+            area.file, area.origin = file, first - (offset >> PAGE_SHIFT)
         running = yield from self._enter("mmap")
         found = yield from mapping.map_area(self.space, self.cpu, area, fixed=address is not None)
         if found >= 0 and populate and (rights.read or rights.write):
@@ -125,6 +133,28 @@ class Task(UserMode):
         end = yield from mapping.set_break(self.space, self.cpu, delta)
         yield from self._leave(running)
         return end
+
+    # -- files ------------------------------------------------------------------------------
+
+    def read(self, file: File, offset: int, length: int) -> Op[bytes]:
+        """Bytes of a file, into memory that nobody else looks at; fewer at its end."""
+        running = yield from self._enter("read")
+        data = yield from file_io.read(self.kernel, self.cpu, file, offset, length)
+        yield from self._leave(running)
+        return data
+
+    def write(self, file: File, offset: int, data: bytes) -> Op[int]:
+        """Write bytes to a file; returns how many, or a negative error."""
+        running = yield from self._enter("write")
+        done = yield from file_io.write(self.kernel, self.cpu, file, offset, data)
+        yield from self._leave(running)
+        return done if done or not data else ENOMEM
+
+    def fsync(self, file: File) -> Op[None]:
+        """Wait until the device has what was written to a file."""
+        running = yield from self._enter("fsync")
+        yield from file_io.fsync(self.kernel, self.cpu, file)
+        yield from self._leave(running)
 
     # -- contents of memory --------------------------------------------------------------------
 
@@ -215,6 +245,11 @@ class Task(UserMode):
             self._asleep = False
             assert self.thread is not None, "a task that sleeps has been started"
             self.cpu.enqueue(self.thread, at)
+
+    def take_kill(self, cpu: Cpu) -> None:
+        """As in user mode; who sleeps is woken by it, and not before it is there."""
+        super().take_kill(cpu)
+        self.rouse(cpu.env._now + 1)
 
     def wait_for_children(self) -> Op[None]:
         """Sleep until all child processes have ended."""

@@ -3,6 +3,9 @@
     begin -> [lock the leaf table, clear entries, unlock]* -> free empty tables -> flush -> release -> end
                      |-- the gather is full: flush and release in between
 
+Pages of files are only let go: they stay in memory, keep what was written to them, and entries
+that could write them are flushed before the table's lock is dropped.
+
 What dies is collected and flushed together: one shootdown for the whole call, or one for
 each `gather_pages` pages.  The range that is flushed is the span of what was cleared.
 If another thread of the process unmaps at the same time, newer kernels flush everything
@@ -21,12 +24,14 @@ from itertools import islice
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.translation import Moment, Translation
 from coalsim.engine.clock import Op
-from coalsim.mm.paging.entry import pfn_of
+from coalsim.mm.cache.page import FOLIO_LINE, CachedPage
+from coalsim.mm.paging.entry import ACCESSED, DIRTY, pfn_of
 from coalsim.mm.shootdown.request import Flush, Release
 from coalsim.mm.virt.kernel import TABLE_LINE
+from coalsim.mm.virt.rmap import flush_pending
 from coalsim.mm.virt.rss import RSS_LINE
 from coalsim.mm.virt.space import AddressSpace
-from coalsim.units import Pfn, Vpn
+from coalsim.units import Pfn, Time, Vpn
 
 ZAP = "unmap pages"
 TABLES = "page tables"
@@ -41,6 +46,7 @@ class Gathered:
     dead: list[Translation] = field(default_factory=list)
     frames: list[Pfn] = field(default_factory=list)
     shared: list[Pfn] = field(default_factory=list)  # that others mapped too
+    cached: list[CachedPage] = field(default_factory=list)  # pages of files, which stay; pinned
     tables: list[Pfn] = field(default_factory=list)
     vpns: list[Vpn] = field(default_factory=list)
     sharers: int = 0
@@ -51,7 +57,12 @@ class Gathered:
     @property
     def pages(self) -> int:
         """How many wait to be released."""
-        return len(self.frames) + len(self.shared)
+        return len(self.frames) + len(self.shared) + len(self.cached)
+
+    def forget_span(self) -> None:
+        """It has been flushed; what it held is yet to be released."""
+        self.first, self.last, self.sharers = 1 << 62, 0, 0
+        self.dead, self.vpns = [], []
 
 
 class Unmapping:
@@ -80,6 +91,7 @@ class Unmapping:
         self._may_defer = may_defer
         self._when_flushed = when_flushed
         self._gathered = Gathered()
+        self._dirtied: list[CachedPage] = []  # pages of files that the entries cleared last have written
 
     def run(self, ranges: Sequence[tuple[int, int]], *, free_tables: bool) -> Op[None]:
         """Unmap the pages of some ranges; the space's lock is held for reading at least."""
@@ -107,8 +119,11 @@ class Unmapping:
             low, high = part
             lock = space.table_lock(Vpn(low))
             yield from lock.acquire(cpu, self._reason)
+            yield from flush_pending(space, cpu, self._reason)
             yield from cpu.sync()
             first = self._clear(low, high)
+            if self._dirtied:
+                yield from self._keep_dirty()
             yield from lock.release(cpu)
             if self._gathered.pages >= kernel.switches.gather_pages:
                 yield from self._flush(is_last=False)
@@ -121,11 +136,12 @@ class Unmapping:
             The page up to which they are cleared: the gather may be full before the end.
         """
         space, kernel, cpu, gathered = self._space, self._kernel, self._cpu, self._gathered
-        context, tables, frames = space.context, space.tables, kernel.frames
+        context, tables, frames, cached = space.context, space.tables, kernel.frames, kernel.cache.by_frame
+        counting_lines = 0
         moment = Moment(cpu.clock, cpu.id, self._reason)
         pending = f"flush after generation {context.generation} for {self._reason}"
         written = 0
-        tree = space.tree_of(cpu)
+        tree = space.tables.tree_near(cpu)
         last_line = -1
         line_cost = 0
         before = gathered.pages
@@ -138,7 +154,9 @@ class Unmapping:
             written += copies
             gathered.dead += context.end_translation(vpn, moment, pending)
             pfn = pfn_of(old)
-            if frames.is_shared(pfn):
+            if cached and (page := cached.get(pfn)) is not None:
+                counting_lines += self._leave_page(page, old)
+            elif frames.is_shared(pfn):
                 gathered.shared.append(pfn)
             elif pfn != frames.zero_frame:
                 gathered.frames.append(pfn)
@@ -153,11 +171,36 @@ class Unmapping:
         kernel.counts.pages_zapped += len(found)
         counting = space.rss.settle(cpu, before - gathered.pages)
         cpu.charge(written * kernel.costs.zap_page, ZAP)
+        if counting_lines:
+            cpu.charge(counting_lines, FOLIO_LINE)
         if counting:
             cpu.charge(counting, RSS_LINE)
         if line_cost:
             cpu.charge(line_cost, TABLE_LINE)
         return found[-1][0] + 1 if len(found) == room else high
+
+    def _leave_page(self, page: CachedPage, entry: int) -> Time:
+        """A page of a file is mapped here no more, and pinned until the flush; what its line costs."""
+        page.pins += 1
+        self._kernel.cache.unmap(page)
+        self._gathered.cached.append(page)
+        if entry & ACCESSED:
+            page.mark_accessed()
+        if entry & DIRTY:
+            self._dirtied.append(page)
+        return page.count(self._cpu)
+
+    def _keep_dirty(self) -> Op[None]:
+        """Entries that wrote pages of files: before the lock is dropped, nobody may write any more."""
+        kernel, cpu, gathered = self._kernel, self._cpu, self._gathered
+        dirtied, self._dirtied = self._dirtied, []
+        for page in dirtied:
+            yield from kernel.cache.set_dirty(cpu, page, self._reason)
+        request = self._request(gathered, nested=False)
+        gathered.forget_span()
+        yield from kernel.policy.flush(cpu, request)
+        yield from cpu.sync()
+        request.promise(Moment(cpu.clock, cpu.id, self._reason))
 
     def _free_tables(self, first: int, last: int) -> Op[int]:
         """Take out the tables that no area needs any more; they are freed after the flush.
@@ -191,22 +234,14 @@ class Unmapping:
         gathered, kernel, cpu, context = self._gathered, self._kernel, self._cpu, self._space.context
         self._gathered = Gathered()
         nested = is_last and context.gathers > 1 and kernel.switches.nested_gather_full
+        release = self._releaser(gathered, is_last=is_last)
         if not gathered and not nested:
-            if is_last and self._when_flushed is not None:
+            if gathered.pages:  # the flush has been
+                yield from release(cpu)
+            elif is_last and self._when_flushed is not None:
                 self._when_flushed()
             return
-        request = Flush(
-            context=context,
-            first=Vpn(min(gathered.first, gathered.last)),
-            last=Vpn(gathered.last),
-            reason=self._reason,
-            freed_tables=bool(gathered.tables) or nested,
-            full=nested,
-            dead=gathered.dead,
-            vpns=gathered.vpns,
-            sharers=gathered.sharers if self._space.tables.is_tracked else -1,
-        )
-        release = self._releaser(gathered, is_last=is_last)
+        request = self._request(gathered, nested=nested)
         if self._may_defer and is_last and kernel.policy.defers(request):
             yield from kernel.policy.post(cpu, request, release)
             return
@@ -216,10 +251,28 @@ class Unmapping:
         request.promise(Moment(cpu.clock, cpu.id, self._reason))
         yield from release(cpu)
 
+    def _request(self, gathered: Gathered, *, nested: bool) -> Flush:
+        return Flush(
+            context=self._space.context,
+            first=Vpn(min(gathered.first, gathered.last)),
+            last=Vpn(gathered.last),
+            reason=self._reason,
+            freed_tables=bool(gathered.tables) or nested,
+            full=nested,
+            dead=gathered.dead,
+            vpns=gathered.vpns,
+            sharers=gathered.sharers if self._space.tables.is_tracked else -1,
+        )
+
     def _releaser(self, gathered: Gathered, *, is_last: bool) -> Release:
         kernel, when_flushed, reason = self._kernel, self._when_flushed, self._reason
 
         def release(cpu: Cpu) -> Op[None]:
+            if gathered.cached:
+                yield from cpu.sync()
+                for page in gathered.cached:
+                    page.pins -= 1
+                cpu.charge(sum(page.count(cpu) for page in gathered.cached), FOLIO_LINE)
             if gathered.shared:
                 yield from cpu.sync()
                 gathered.frames += [pfn for pfn in gathered.shared if kernel.frames.drop(pfn)]

@@ -47,6 +47,7 @@ class UserMode:
         self.name = name
         self.signal = ""
         self.is_killed = False  # a SIGKILL waits for the next return to user mode
+        self._spins_on: SpinFlag | None = None
         self._in_fault = False
         self._is_awaited = False  # the reaper waits for the end of this fault
         self.space = process.space
@@ -57,6 +58,8 @@ class UserMode:
         self._operations = kernel.operations
         self._fault_kind = kernel.operations.kind("fault")
         self._tells = type(kernel.policy).filled is not Shootdown.filled  # the policy wants to know of fills
+        self._longest_part = kernel.switches.tick_period
+        self._is_interruptible = kernel.switches.reclaim and self._longest_part > 0
         self._user_end = kernel.geometry.user_pages << PAGE_SHIFT
 
     # -- using memory ------------------------------------------------------------------------
@@ -177,12 +180,27 @@ class UserMode:
 
     def compute(self, time: Time, cause: str = USER) -> Op[None]:
         """User work that touches no memory."""
+        if self._is_interruptible:  # a thread that memory is waiting for does not wait for all of it
+            while time > self._longest_part:
+                time -= self._longest_part
+                self.cpu.charge(self._longest_part, cause)
+                yield from self._give_way()
         self.cpu.charge(time, cause)
         yield from self._give_way()
 
     def spin(self, flag: SpinFlag) -> Op[None]:
         """Spin in user mode until the flag is set."""
-        yield from flag.wait(self.cpu)
+        cpu = self.cpu
+        yield from cpu.sync()
+        while not self.is_killed:
+            self._spins_on = flag
+            yield from flag.wait(cpu)
+            self._spins_on = None
+            if flag.is_set or self.is_killed:
+                break
+            yield from cpu.make_way()
+        if self.is_killed:
+            yield from self.die_killed()
 
     def _give_way(self) -> Op[None]:
         """In user code: deferred work is done after a tick, and somebody else may be next."""
@@ -203,6 +221,8 @@ class UserMode:
         if self._in_fault and not self._is_awaited:
             self._is_awaited = True
             space.faults_to_end += 1
+        if self._spins_on is not None:
+            self._spins_on.give_way(self.cpu, self.cpu.env._now + 1)
 
     def _let_reaper_in(self) -> Op[None]:
         """The fault that began before the space was opened is over."""

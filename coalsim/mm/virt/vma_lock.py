@@ -19,7 +19,10 @@ from collections.abc import Sequence
 from coalsim.cpus.coherence import CacheLine
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.deadlock import Agent
+from coalsim.cpus.runqueue import Thread
 from coalsim.engine.clock import Op
+from coalsim.locks.nap import make_ready
+from coalsim.locks.sleeping import park_holding
 from coalsim.units import CpuId, Time
 
 AREA_LINE = "line:vma_lock"
@@ -31,13 +34,14 @@ RANGE_HOLD = "lock:range:hold"
 class AreaLock:
     """One area's lock."""
 
-    __slots__ = ("_waiting", "line", "readers", "written_at")
+    __slots__ = ("_sleeper", "_waiting", "line", "readers", "written_at")
 
     def __init__(self) -> None:
         self.line = CacheLine("vma_lock")
         self.readers = 0
         self.written_at = -1  # the space's write sequence at which it was marked
         self._waiting: Cpu | None = None
+        self._sleeper: tuple[Cpu, Thread] | None = None
 
     def try_read(self, cpu: Cpu, sequence: int, taking: Time) -> bool:
         """Count in, unless a writer has marked the area in the present write sequence; synchronised.
@@ -68,19 +72,38 @@ class AreaLock:
             writer, self._waiting = self._waiting, None
             writer.blocked_on = None
             writer.alarm.arm(max(done, cpu.clock + 1) + writer.transfer[cpu.id])
+        elif not self.readers and self._sleeper is not None:
+            (sleepers_cpu, thread), self._sleeper = self._sleeper, None
+            make_ready(sleepers_cpu, thread, max(done, cpu.clock + 1) + sleepers_cpu.transfer[cpu.id])
         cpu.charge(done - cpu.clock + releasing, AREA_LINE)
 
-    def start_write(self, cpu: Cpu, sequence: int, taking: Time) -> Op[None]:
-        """Mark the area and wait until its readers have left; the caller has the space's lock for writing."""
+    def start_write(self, cpu: Cpu, sequence: int, taking: Time, *, may_sleep: bool = False) -> Op[None]:
+        """Mark the area and wait until its readers have left; the caller has the space's lock for writing.
+
+        Readers leave soon unless they wait for memory (`may_sleep`): then a thread that is ready gets
+        the processor.  Linux always sleeps.
+        """
         yield from cpu.sync()
         self.written_at = sequence
         cpu.charge(self.line.rmw(cpu) - cpu.clock + taking, AREA_LINE)
         yield from cpu.sync()
-        if self.readers:
+        if self.readers and (cpu.queue.is_empty or not may_sleep):
             self._waiting = cpu
             cpu.blocked_on = self
             yield from cpu.wait(AREA_WAIT)
             yield from cpu.sync()
+        if self.readers:
+            assert cpu.current is not None, "only threads write"
+            self._sleeper = (cpu, cpu.current)
+            yield from park_holding(cpu)
+            yield from cpu.sync()
+
+    def give_way(self, cpu: Cpu, at: Time) -> None:
+        """Another thread is ready on the writer's processor at `at`: the writer sleeps."""
+        if self._waiting is cpu:
+            self._waiting = None
+            cpu.blocked_on = None
+            cpu.alarm.arm(at)
 
     def blockers(self) -> Sequence[Agent]:
         """Readers count, but nobody knows who they are."""

@@ -117,10 +117,13 @@ class VmBench:
         system.memory.validate()
         if kernel.oracle is not None:
             assert kernel.oracle.broken == 0, [one.describe() for one in kernel.oracle.findings()]
-        assert kernel.frames.taken == 0
+        cached = kernel.cache.by_frame.values()  # files stay
+        assert not any(page.mapped or page.pins or page.is_locked for page in cached)
+        assert not any(file.mappers for file in kernel.cache.files)
+        assert kernel.frames.taken == len(cached)
         assert not kernel.frames.shares
         if not system.switches.refcache_delay:
-            assert system.memory.pages.taken_pages() == self._taken_at_boot
+            assert system.memory.pages.taken_pages() == self._taken_at_boot + len(cached)
         for process in vm.processes:
             assert process.space.is_dead
             assert not process.space.context.mask

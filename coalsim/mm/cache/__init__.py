@@ -1,0 +1,1 @@
+"""Files, their pages in memory, and the device behind them."""

@@ -1,0 +1,82 @@
+"""The loads on files that a study can name: the parameters of each kind, checked.
+
+As in `loads.py`; all are of will-it-scale.
+"""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from coalsim.study.parameters import ModeParameters
+from coalsim.study.vm_loads import Mib
+from coalsim.workloads.base import Workload
+from coalsim.workloads.scale.mmap2 import Mmap2
+from coalsim.workloads.scale.page_fault2 import PageFault2
+from coalsim.workloads.scale.page_fault3 import PageFault3
+from coalsim.workloads.scale.tlb_flush1 import TlbFlush1
+from coalsim.workloads.scale.tlb_flush3 import TlbFlush3
+
+
+class PageFault2Parameters(ModeParameters):
+    """Every task faults in a private mapping of its own file."""
+
+    mib: Mib = 128
+    """Of the file."""
+
+    def build(self) -> Workload:
+        """The load."""
+        return PageFault2(team=self.team(), mib=self.mib)
+
+
+class PageFault3Parameters(ModeParameters):
+    """Every task faults in a shared mapping of its own file."""
+
+    mib: Mib = 128
+    """Of the file."""
+
+    def build(self) -> Workload:
+        """The load."""
+        return PageFault3(team=self.team(), mib=self.mib)
+
+
+class Mmap2Parameters(ModeParameters):
+    """Every task maps and unmaps its own file, untouched."""
+
+    mib: Mib = 128
+    """Of the file."""
+
+    def build(self) -> Workload:
+        """The load."""
+        return Mmap2(team=self.team(), mib=self.mib)
+
+
+class TlbFlush1Parameters(ModeParameters):
+    """Every task writes, gives back and reads pages of a private file mapping."""
+
+    mib: Mib = 128
+    """Of the file."""
+
+    def build(self) -> Workload:
+        """The load."""
+        return TlbFlush1(team=self.team(), mib=self.mib)
+
+
+class TlbFlush3Parameters(ModeParameters):
+    """Every task writes, gives back and reads pages of a shared file mapping."""
+
+    mib: Mib = 128
+    """Of the file."""
+
+    def build(self) -> Workload:
+        """The load."""
+        return TlbFlush3(team=self.team(), mib=self.mib)
+
+
+FILE_WORKLOADS: Mapping[str, type[BaseModel]] = {
+    "page_fault2": PageFault2Parameters,
+    "page_fault3": PageFault3Parameters,
+    "mmap2": Mmap2Parameters,
+    "tlb_flush1": TlbFlush1Parameters,
+    "tlb_flush3": TlbFlush3Parameters,
+}
+"""Every kind with its parameters."""
