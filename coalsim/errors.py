@@ -11,6 +11,7 @@ CoalsimError
     LockMisuse       a lock taken out of order, twice, released by a stranger, slept under
     DeadlockError    processors that wait for each other for ever
     KernelPanic      an access of the kernel's own that nothing can make good
+    MemoryErrorsFound  the debug modes found damaged objects or wrong frees
 
 What a real kernel expects (no memory, lock busy) is a return value, not this.
 All data of an exception is in `args`: SimPy copies exceptions as ``type(e)(*e.args)``.
@@ -127,6 +128,13 @@ class KernelPanic(KernelBug):
 
     Args:
         report: registers, fault address, error bits, last operations.
+    """
+
+
+class MemoryErrorsFound(KernelBug):
+    """The debug modes found objects damaged or freed wrongly; the kernel went on.
+
+    Raised when the results are written: they hold the findings.
     """
 
 

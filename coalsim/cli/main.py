@@ -29,6 +29,7 @@ COMMANDS = {
     "replay": "Run a recorded kernel trace on a machine and kernel of choice.",
     "locks": "Show what the locks of a run cost.",
     "mem": "Show what the allocators of a run did.",
+    "leaks": "Show what a run allocated and did not free.",
     "where": "Show where each CPU's time went.",
     "validate": "Compare predictions with published measurements.",
     "machines": "List, show and import machines.",

@@ -10,6 +10,7 @@ Examples:
   coalsim mem out/ --buddyinfo
   coalsim mem out/ --slabinfo | sort -k3nr
   coalsim mem out/ --magazines --pagelists --json
+  coalsim run oom_storm --set run.samples=1ms --out out && coalsim mem out/ --series
 """
 
 
@@ -23,12 +24,18 @@ Examples:
 @click.option("--fragmentation", is_flag=True, help="Internal, and the kernel's external indices.")
 @click.option("--buddyinfo", is_flag=True, help="In the layout of /proc/buddyinfo.")
 @click.option("--slabinfo", is_flag=True, help="In the layout of /proc/slabinfo, version 2.1.")
+@click.option("--meminfo", is_flag=True, help="In the layout of /proc/meminfo.")
+@click.option("--vmstat", is_flag=True, help="In the layout of /proc/vmstat, what the model has of it.")
+@click.option("--zoneinfo", is_flag=True, help="In the layout of /proc/zoneinfo.")
+@click.option("--pagetypeinfo", is_flag=True, help="Like /proc/pagetypeinfo, with a single type.")
+@click.option("--series", is_flag=True, help="Over time; the run needs run.samples.")
+@click.option("--allocations", is_flag=True, help="Every block at the end; the run needs run.allocations=on.")
 @click.option("--run", type=int, metavar="N", help="One replication, counted from 1, instead of the means.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def mem(result: Path, run: int | None, as_json: bool, **chosen: bool) -> None:
     """Print what the allocators of RESULT did: a result folder or its result.json.
 
-    Without a choice of sections, all that the result has are printed.
+    Without a choice of sections, those from --bytes to --slabinfo are printed that the result has.
     """
     import sys
 

@@ -23,6 +23,7 @@ from coalsim.observe.document import ResultDocument, dump
 from coalsim.observe.summary import summary
 from coalsim.observe.tables import Style
 from coalsim.study.pressure_outcome import check_panic
+from coalsim.study.safety_outcome import check_safety
 from coalsim.study.vm_outcome import check_promises
 from coalsim.topology.presets import preset_names
 
@@ -42,6 +43,7 @@ def deliver(common: CommonOptions, result: ResultDocument) -> None:
     Raises:
         InputError: the folder cannot be made or written.
         BrokenPromise: the oracle found that the kernel is wrong; everything is printed and written.
+        MemoryErrorsFound: the debug modes found damage; everything is printed and written.
         KernelPanic: the kernel panicked; everything up to then is printed and written.
     """
     if common.out is not None:
@@ -52,6 +54,7 @@ def deliver(common: CommonOptions, result: ResultDocument) -> None:
         click.echo(summary(result, Style.of(sys.stdout)))
     check_promises(result)
     check_panic(result)
+    check_safety(result)
 
 
 def prepare(common: CommonOptions) -> None:

@@ -15,6 +15,7 @@ from coalsim.guarded import clean, read_guarded, refusal
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.lock_columns import lock_row_faults
 from coalsim.observe.schema import Fault, faults
+from coalsim.observe.series_check import series_faults
 from coalsim.units import MIB
 
 RESULT = "result.json"
@@ -99,6 +100,9 @@ def _contradictions(document: ResultDocument, path: tuple[str | int, ...] = ()) 
             yield Fault((*path, "time", cpu), f"{clean(cpu)!r} is not the number of a CPU")
         elif "cpu_nodes" in document and int(cpu) >= len(document["cpu_nodes"]):
             yield Fault((*path, "cpu_nodes"), f"CPU {cpu} has no node")
+    if "series" in document:
+        for fault in series_faults(document["series"]):
+            yield Fault((*path, "series", *fault.path), fault.message)
     for at, run in enumerate(document.get("runs", [])):
         yield from _contradictions(run, (*path, "runs", at))
 

@@ -13,6 +13,15 @@ from dataclasses import replace
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
+from coalsim.engine.streams import Streams
+from coalsim.mm.debug.access import KernelAccess
+from coalsim.mm.debug.failing import FailingObjects, FailRule
+from coalsim.mm.debug.guard import GuardedPages
+from coalsim.mm.debug.kernel_bytes import KernelBytes
+from coalsim.mm.debug.objects import DebugObjects
+from coalsim.mm.debug.redzone import is_debug, natural_alignment, room_around
+from coalsim.mm.debug.roots import Pointers
+from coalsim.mm.debug.tracking import RANK_KMEMLEAK, Tracking
 from coalsim.mm.kmem.base import KmemSystem, LockMaker, ObjectCache
 from coalsim.mm.kmem.classes import SizeClasses
 from coalsim.mm.kmem.geometry import SlabGeometry, coal_geometry, slub_geometry
@@ -27,10 +36,12 @@ from coalsim.mm.phys.pages import PageAllocator
 from coalsim.mm.phys.placement import Placement, placement
 from coalsim.mm.phys.ram import Ram
 from coalsim.mm.phys.zones import build_zones
+from coalsim.mm.virt.kernel_stack import KernelStacks
+from coalsim.mm.virt.vmalloc import Vmalloc
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.switches import Switches
 from coalsim.topology.machine import Machine
-from coalsim.units import NodeId, Pfn
+from coalsim.units import NodeId
 
 
 class MemoryManager:
@@ -72,13 +83,69 @@ class MemoryManager:
         self._types = magazine_types or replace(
             illumos_types(), tolerated_failed_tries=switches.magazine_threshold
         )
-        classes = SizeClasses(switches.kmalloc_sizes)
+        classes = self._classes = SizeClasses(switches.kmalloc_sizes)
         self.objects = Kmalloc(self._system, classes, self._make_cache, self._directory)
         self.ram = Ram()
-        self._bind(self.objects)
+        self.bytes = KernelBytes(self.ram, max(zone.first + zone.frames for zone in self.zones))
+        access = KernelAccess(self.bytes, costs.user_copy_per_64)
+        self.kernel_store = access.store
+        self.kernel_load = access.load
+        self.pointers = Pointers(access)
+        self.debug: DebugObjects | None = None
+        self.guard: GuardedPages | None = None
+        self.stacks: KernelStacks | None = None
         self.alloc_pages = self.pages.alloc
         self.alloc_pages_now = self.pages.take_now
+        self.free_pages = self.pages.free
         self.free_pages_now = self.pages.give_now
+        self.tracking: Tracking | None = None
+        self._bind(self._watched(self.objects, costs, make_lock))
+
+    def _watched(self, verbs: ObjectVerbs, costs: KernelCosts, make_lock: LockMaker) -> ObjectVerbs:
+        """The verbs inside the layers that watch them, from the innermost to the outermost."""
+        if self.switches.debug_guard_pages:
+            verbs = self.guard = GuardedPages(verbs, self._classes.largest)
+        if is_debug(self.switches):
+            verbs = self.debug = DebugObjects(
+                verbs, self._directory, self.bytes, self.switches, costs, len(self._system.cpus)
+            )
+        if self.switches.leak_tracking:
+            verbs = self.tracking = self._tracked(verbs, costs, make_lock)
+        return verbs
+
+    def _tracked(self, verbs: ObjectVerbs, costs: KernelCosts, make_lock: LockMaker) -> Tracking:
+        """The layer that knows who allocated what, objects and pages."""
+        has_scan = self.switches.kmemleak
+        lock = make_lock("kmemleak_lock", RANK_KMEMLEAK, "kmemleak_lock") if has_scan else None
+        tracking = Tracking(verbs, self.pages, self._classes, costs, lock)
+        self.alloc_pages = tracking.alloc_pages
+        self.alloc_pages_now = tracking.take_pages_now
+        self.free_pages = tracking.free_pages
+        self.free_pages_now = tracking.give_pages_now
+        return tracking
+
+    def guard_pages(self, mapped: Vmalloc, stacks: KernelStacks) -> None:
+        """Give allocations of whole pages, and threads' stacks, guard pages; before the run."""
+        assert self.guard is not None, "the switch says so"
+        self.guard.mapper = self.bytes.mapped = mapped
+        self.stacks = stacks
+
+    def deepen_stack(self, cpu: Cpu, size: int, site: str) -> Op[None]:
+        """Calls that need so many bytes of kernel stack; without guard pages stacks have no bytes."""
+        if self.stacks is not None:
+            yield from self.stacks.deepen(cpu, size, site)
+
+    def inject_failures(self, rules: Sequence[FailRule], streams: Streams) -> None:
+        """Let requests for objects fail at times; before the run."""
+
+        def class_of(size: int) -> str:
+            served = self._classes.class_of(size)
+            return f"kmalloc-{served}" if served else "kmalloc-large"
+
+        def name_of(cache: int) -> str:
+            return self.objects.caches[cache].name
+
+        self._bind(FailingObjects(self.verbs, rules, streams, name_of, class_of))
 
     def _bind(self, verbs: ObjectVerbs) -> None:
         """Who answers for kernel objects: `Kmalloc`, or the outermost of the layers that watch it."""
@@ -104,14 +171,12 @@ class MemoryManager:
         return kind(self._system, name, self._geometry(size), self._directory)
 
     def _geometry(self, size: int) -> SlabGeometry:
+        room = room_around(size, self.switches)
+        align = natural_alignment(size) if is_debug(self.switches) else 8
         if self.switches.slab != "magazines":
-            return slub_geometry(size, len(self._system.cpus))
-        geometry = coal_geometry(size)
+            return slub_geometry(size, len(self._system.cpus), align, room)
+        geometry = coal_geometry(size, align, room)
         return geometry if self.switches.slab_colouring else replace(geometry, colours=1)
-
-    def free_pages(self, cpu: Cpu, pfn: Pfn, order: int, site: str) -> Op[None]:
-        """Give a block of pages back."""
-        return self.pages.free(cpu, pfn, order, site)
 
     # -- maintenance
 
@@ -123,6 +188,8 @@ class MemoryManager:
 
     def drain_cpu(self, cpu: Cpu, site: str) -> Op[None]:
         """Give back everything that the processor keeps: objects, then pages."""
+        if self.debug is not None:
+            yield from self.debug.drain_cpu(cpu)
         for cache in self.objects.caches:
             yield from cache.drain_cpu(cpu, site)
         yield from self.pages.drain_cpu(cpu, site)
@@ -140,8 +207,12 @@ class MemoryManager:
         self.pages.failures = 0
         for cache in self.objects.caches:
             cache.reset_counters()
+        if self.tracking is not None:
+            self.tracking.reset()
 
     def validate(self) -> None:
         """Recount everything the slow way; at rest."""
         self.pages.validate()
         self.objects.validate()
+        if self.tracking is not None:
+            self.tracking.validate()

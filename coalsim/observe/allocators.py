@@ -1,21 +1,27 @@
-"""Tables of what the allocators did: magazines, page lists, placement, fragmentation, remote frees.
+"""Tables of what the allocators did: magazines, page lists, placement, fragmentation, remote
+frees; where memory is, and every block of it.
 
 They have no counterpart in /proc, so they are plain tables of our own, one subject
 each, made from the `memory` part of the result document alone.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
+from coalsim.guarded import clean
 from coalsim.observe import numbers
 from coalsim.observe.memory_document import (
     Fragmentation,
     Memory,
     MemoryBytes,
+    NodeBytes,
     NumaRow,
     PageListRow,
     RemoteFrees,
+    ZoneBytes,
 )
 from coalsim.observe.quantities import Count
+from coalsim.observe.series_document import AllocationRow
 from coalsim.observe.tables import Table, columns
 from coalsim.units import format_size
 
@@ -142,17 +148,52 @@ def remote_free_table(frees: RemoteFrees) -> Table:
     return Table(columns("of frees remote remote%"), cells, title="remote frees (allocated on another CPU)")
 
 
+_USED = ("user", "cache", "page_tables", "slab", "kernel", "reserve", "moving")
+_WHERE = ("free", *_USED, "percpu", "reserved")
+
+
 def bytes_table(memory: MemoryBytes) -> Table:
     """Where all memory is; parts of `used` are marked by the slash."""
-    parts: list[tuple[str, Count]] = [("free", memory["free"]), ("used", memory["used"])]
-    parts += [("used/slab", memory["slab"])] if "slab" in memory else []
-    parts += [("used/kernel", memory["kernel"])] if "kernel" in memory else []
-    parts += [("per-CPU lists", memory["percpu"]), ("reserved", memory["reserved"])]
+    sizes = cast("dict[str, Count]", memory)
+    parts = [("free", memory["free"]), ("used", memory["used"])]
+    parts += [(f"used/{name.replace('_', '-')}", sizes[name]) for name in _USED if sizes.get(name)]
+    parts += [("per-CPU-lists", memory["percpu"]), ("reserved", memory["reserved"])]
     total = memory["total"]
-    cells = [
-        (what.replace(" ", "-"), numbers.count(size), numbers.share(size, total)) for what, size in parts
-    ]
+    cells = [(what, numbers.count(size), numbers.share(size, total)) for what, size in parts]
     cells.append(("total", numbers.count(total), numbers.share(total, total)))
     return Table(
         columns("where bytes share%"), tuple(cells), title=f"memory, {format_size(total)} in all", totals=1
+    )
+
+
+def places_table(zones: Sequence[ZoneBytes], nodes: Sequence[NodeBytes]) -> Table:
+    """The same of each zone, and of each node that has several; parts that are nowhere are left out."""
+    rows = [(f"{zone['node']}/{clean(zone['zone'])}", cast("dict[str, Count]", zone)) for zone in zones]
+    several = [node for node in nodes if sum(zone["node"] == node["node"] for zone in zones) > 1]
+    rows += [(f"{node['node']}", cast("dict[str, Count]", node)) for node in several]
+    heads = [name for name in _WHERE if any(sizes.get(name) for _, sizes in rows)]
+    cells = [
+        (place, *(numbers.count(sizes.get(name, 0)) for name in [*heads, "total"])) for place, sizes in rows
+    ]
+    titles = " ".join(["node/zone", *(name.replace("_", "-") for name in heads), "total"])
+    return Table(columns(titles), tuple(cells), title="memory by zone and node, bytes")
+
+
+def allocations_table(rows: Sequence[AllocationRow]) -> Table:
+    """Every block in somebody's hands."""
+    cells = [
+        (
+            f"{row['pfn']:#x}",
+            row["owner"].replace("_", "-"),
+            clean(row["what"]) or "-",
+            str(row["order"]),
+            str(row["cpu"]),
+            f"{row['node']}/{clean(row['zone'])}",
+        )
+        for row in rows
+    ]
+    return Table(
+        columns("frame owner cache order cpu node/zone", left=3),
+        tuple(cells),
+        title=f"blocks in somebody's hands: {len(rows):,}",
     )

@@ -16,9 +16,12 @@ from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 from coalsim.observe.histogram import Histogram
+from coalsim.observe.leak_document import LeaksEntry, PlantedLeak
 from coalsim.observe.memory_document import Memory
 from coalsim.observe.pressure_document import LogEntry, PressureEntry
 from coalsim.observe.quantities import Count, Latency, Nanoseconds
+from coalsim.observe.safety_document import DebugModesEntry, SafetyEntry
+from coalsim.observe.series_document import AllocationRow, SeriesEntry
 from coalsim.observe.vm_document import OperationEntry, OracleEntry, VirtualMemoryEntry
 from coalsim.units import NS, Time
 
@@ -162,7 +165,13 @@ class ResultDocument(TypedDict):
     vm: NotRequired[VirtualMemoryEntry]
     pressure: NotRequired[PressureEntry]
     kernel_log: NotRequired[list[LogEntry]]
+    debug_modes: NotRequired[DebugModesEntry]
+    safety: NotRequired[list[SafetyEntry]]  # what the debug modes found, by time
     panic: NotRequired[str]  # the report; the run ended there
+    leaks: NotRequired[LeaksEntry]
+    planted_leaks: NotRequired[list[PlantedLeak]]
+    series: NotRequired[SeriesEntry]  # memory over time
+    allocations: NotRequired[list[AllocationRow]]
     warnings: NotRequired[list[str]]
     config: NotRequired[dict[str, object]]
     runs: NotRequired[list["ResultDocument"]]

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import cast
 
 from coalsim.observe.document import LockEntry, ResultDocument
+from coalsim.observe.leak_means import leak_means
 from coalsim.observe.mean_values import mean_of_objects
 from coalsim.observe.pressure_means import pressure_means
 from coalsim.observe.vm_means import vm_means
 
 _OF_FIRST = ("seed", "config", "cpu_nodes")
-_LISTS = ("pressure", "kernel_log", "panic")
+_LISTS = ("safety", "pressure", "kernel_log", "panic", "leaks", "series", "allocations")
 
 
 def mean_document(runs: Sequence[ResultDocument]) -> ResultDocument:
@@ -25,6 +26,10 @@ def mean_document(runs: Sequence[ResultDocument]) -> ResultDocument:
     means.update({key: value for key, value in runs[0].items() if key in _OF_FIRST})
     means.update(vm_means(runs))
     means.update(pressure_means(runs))
+    means.update(leak_means(runs))
+    if any("safety" in run for run in runs):
+        found = [{**entry, "run": n} for n, run in enumerate(runs, 1) for entry in run.get("safety", [])]
+        means["safety"] = found
     means["runs"] = list(runs)
     if "warnings" in means:
         means["warnings"] = list(dict.fromkeys(text for run in runs for text in run.get("warnings", [])))

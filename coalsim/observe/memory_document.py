@@ -117,22 +117,80 @@ class RemoteFrees(TypedDict):
 class MemoryBytes(TypedDict):
     """Where all memory is at the end of a run: total = free + used + percpu + reserved.
 
-    `slab` and `kernel` are parts of `used`.
+    The others are the parts of `used`, and add up to it.
     """
 
     total: int
     free: Count
     used: Count
     percpu: Count  # in per-CPU page lists
-    reserved: Count
+    reserved: Count  # taken before the run began
     slab: NotRequired[Count]
-    kernel: NotRequired[Count]
+    page_tables: NotRequired[Count]
+    user: NotRequired[Count]  # pages of processes
+    cache: NotRequired[Count]  # pages of files
+    kernel: NotRequired[Count]  # whole pages of the kernel and of loads
+    reserve: NotRequired[Count]  # in the emergency reserve
+    moving: NotRequired[Count]  # on their way between a zone, a list and a caller
+
+
+class NodeBytes(MemoryBytes):
+    """The same of one node."""
+
+    node: int
+
+
+class ZoneBytes(NodeBytes):
+    """The same of one zone."""
+
+    zone: str
+
+
+class PageSetRow(TypedDict):
+    """One CPU's page list for one zone, in frames."""
+
+    cpu: int
+    count: Count
+    high: Count  # its limit now
+    batch: Count
+    high_min: Count
+    high_max: Count
+
+
+class ZoneInfoRow(TypedDict):
+    """One zone as /proc/zoneinfo has it, in frames; CPUs that have no list for it are left out."""
+
+    node: int
+    zone: str
+    start_pfn: int
+    spanned: int
+    free: Count
+    min: int
+    low: int
+    high: int
+    promo: int
+    protection: list[int]
+    counters: dict[str, Count]  # of the zone, under the names of /proc/vmstat
+    pagesets: list[PageSetRow]
+    node_unreclaimable: Count  # 1: its reclaimer had given up
+
+
+class NodeCounters(TypedDict):
+    """Frames of one node by their use, under the names of /proc/vmstat."""
+
+    node: int
+    counters: dict[str, Count]
 
 
 class Memory(TypedDict, total=False):
     """The allocators at the end of a run; a run without allocators leaves this out."""
 
     bytes: MemoryBytes
+    node_bytes: list[NodeBytes]
+    zone_bytes: list[ZoneBytes]
+    zoneinfo: list[ZoneInfoRow]
+    node_counters: list[NodeCounters]
+    vmstat: dict[str, Count]  # since the end of the warm-up; nr_... as it is
     buddyinfo: list[BuddyRow]
     slabinfo: list[SlabRow]
     layer: str  # what `magazines` is about: magazines, slub or sheaves

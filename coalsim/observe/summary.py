@@ -12,11 +12,13 @@ from coalsim.guarded import clean
 from coalsim.observe import numbers
 from coalsim.observe.allocators import magazine_table, page_list_table
 from coalsim.observe.document import IntervalEntry, ResultDocument, Throughput, Trace
+from coalsim.observe.leaks import leaks_summary
 from coalsim.observe.lock_table import lock_table
 from coalsim.observe.memory_document import Memory
 from coalsim.observe.pressure_summary import pressure_summary
 from coalsim.observe.proc import buddyinfo
 from coalsim.observe.quantities import Count, Latency
+from coalsim.observe.safety_summary import safety_summary
 from coalsim.observe.tables import PLAIN, Style, Table, columns, render
 from coalsim.observe.vm_summary import vm_summary
 from coalsim.observe.where import cause_table, group_table, node_groups
@@ -38,6 +40,8 @@ def summary(document: ResultDocument, style: Style = PLAIN) -> str:
         parts.append("\n".join(_trace(document["trace"])) + "\n")
     parts += vm_summary(document, style)
     parts += pressure_summary(document, style)
+    parts += leaks_summary(document)
+    parts += safety_summary(document)
     if any(lock["acquisitions"] for lock in document["locks"]):
         parts.append(render(lock_table(document["locks"], document["time"], LOCKS_SHOWN), style))
     if "memory" in document:

@@ -82,6 +82,15 @@ class Memory(Protocol):
     def free_pages(self, cpu: Cpu, pfn: Pfn, order: int, site: str) -> Op[None]:
         """Give a block back."""
 
+    def kernel_store(self, cpu: Cpu, address: int, data: bytes, site: str) -> Op[None]:
+        """Write simulated memory through a kernel pointer, whatever it points to."""
+
+    def kernel_load(self, cpu: Cpu, address: int, size: int, site: str) -> Op[bytes]:
+        """Read simulated memory likewise."""
+
+    def deepen_stack(self, cpu: Cpu, size: int, site: str) -> Op[None]:
+        """Calls that need so many bytes of kernel stack."""
+
     # The part of the verbs that never waits: 0, False or -1 mean that the verb must be called.
 
     def kmalloc_now(self, cpu: Cpu, size: int) -> int:

@@ -114,7 +114,7 @@ def test_every_mistake_in_a_study_is_told_with_line_and_remedy(
     told = sorted(line.removeprefix(f"{study}:") for line in lines)
     assert told == sorted(
         [
-            "24: extra: no such key; use one of study, machine, kernel, workload, engine, run",
+            "24: extra: no such key; use one of study, machine, kernel, workload, engine, run, inject",
             "3: study.nam: no such key; did you mean name?",
             "5: kernel.profile = linux-9: no such profile; did you mean linux-6.7?",
             "6: kernel.lok: no such key; did you mean kernel.lock?",

@@ -73,11 +73,18 @@ def test_with_json_the_document_is_still_all_that_is_printed(
 def test_a_panic_ends_with_code_3_and_its_report(
     asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All lines of it, on stderr; there is no result."""
-    assert command_line.run([*asked, "--set", f"kernel.shootdown={tmp_path}/panics.py:Panics"]) == 3
+    """All lines of it, on stderr, after the results up to then, which have it too."""
+    out = tmp_path / "out"
+    policy = f"kernel.shootdown={tmp_path}/panics.py:Panics"
+    assert command_line.run([*asked, "--set", policy, "--out", str(out)]) == 3
     printed = capsys.readouterr()
-    assert printed.out == ""
     assert printed.err == "error: BUG: followed a wild pointer\nCR2: 0xdead\n"
+    assert "the kernel panicked, and the run ended there: CR2: 0xdead" in printed.out
+    document = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    assert document["panic"] == "BUG: followed a wild pointer\nCR2: 0xdead"
+    assert 0 < document["sim_time_ps"] < 60_000_000
+    for causes in document["time"].values():
+        assert sum(causes.values()) == document["sim_time_ps"]
 
 
 def test_a_correct_policy_is_not_refused() -> None:

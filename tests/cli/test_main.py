@@ -46,7 +46,7 @@ def test_help_lists_every_command_with_examples(capsys: pytest.CaptureFixture[st
     """The promised commands are there, each with its line."""
     assert command_line.run(["--help"]) == 0
     text = capsys.readouterr().out
-    for name in ("run", "replay", "locks", "mem", "where", "validate", "machines"):
+    for name in ("run", "replay", "locks", "mem", "leaks", "where", "validate", "machines"):
         assert f"\n  {name} " in text
     assert "Examples:" in text
 

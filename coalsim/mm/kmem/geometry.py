@@ -5,6 +5,7 @@
     |            | object 0     | object 1     | ...            |                |
     +------------+--------------+--------------+----------------+----------------+
 
+A debug kernel makes the stride longer: `Room` before every object and behind it.
 What does not hold a whole object is slack.  Successive slabs begin their objects at
 successive multiples of the cache line within it (colours), so that objects with the
 same index do not all fight for the same cache sets.  Objects whose size divides the
@@ -34,12 +35,24 @@ COAL_WASTE = 8
 SLUB_WASTES = (16, 8, 4, 2)
 
 
+@dataclass(frozen=True)
+class Room:
+    """Bytes around every object that are not its own: those of debug kernels."""
+
+    before: int = 0
+    behind: int = 0
+
+
+NO_ROOM = Room()
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlabGeometry:
     """The cut of one cache.
 
     `object_size` is what was asked for, `stride` the distance of two objects, `order`
     the slab's run of pages, `colours` how many different starts there are, `colour_step` bytes apart.
+    `room` is what a stride holds around its object.
     """
 
     object_size: int
@@ -48,6 +61,12 @@ class SlabGeometry:
     objects: int
     colours: int = 1
     colour_step: int = LINE
+    room: Room = NO_ROOM
+
+    @property
+    def listed_size(self) -> int:
+        """Bytes of an object in slabinfo: in debug kernels with all that is around it."""
+        return self.object_size if self.room == NO_ROOM else self.stride
 
     @property
     def slab_bytes(self) -> int:
@@ -60,14 +79,15 @@ class SlabGeometry:
         return self.slab_bytes - self.objects * self.stride
 
 
-def coal_geometry(object_size: int, align: int = 8) -> SlabGeometry:
+def coal_geometry(object_size: int, align: int = 8, room: Room = NO_ROOM) -> SlabGeometry:
     """The cut of the coal kernel.
 
     Args:
         object_size: bytes of an object, up to one slab of order 3.
-        align: a power of two that all object addresses are multiples of.
+        align: a power of two that all object addresses are multiples of; divides `room.before`.
+        room: around every object.
     """
-    stride = _stride(object_size, align)
+    stride = _stride(object_size, align, room)
     fitting = [order for order in range(MAX_SLAB_ORDER + 1) if stride <= PAGE_SIZE << order]
     if not fitting:
         raise _too_large(object_size)
@@ -83,12 +103,13 @@ def coal_geometry(object_size: int, align: int = 8) -> SlabGeometry:
         objects=(PAGE_SIZE << order) // stride,
         colours=_waste(stride, order) // step + 1,
         colour_step=step,
+        room=room,
     )
 
 
-def slub_geometry(object_size: int, cpus: int, align: int = 8) -> SlabGeometry:
+def slub_geometry(object_size: int, cpus: int, align: int = 8, room: Room = NO_ROOM) -> SlabGeometry:
     """The cut of Linux's SLUB on a machine with so many CPUs: more CPUs, more objects per slab."""
-    stride = _stride(object_size, align)
+    stride = _stride(object_size, align, room)
     most = (PAGE_SIZE << MAX_SLAB_ORDER) // stride
     if not most:
         raise _too_large(object_size)
@@ -98,14 +119,16 @@ def slub_geometry(object_size: int, cpus: int, align: int = 8) -> SlabGeometry:
         for order in range(least_order, MAX_SLAB_ORDER + 1):
             if _waste(stride, order) <= (PAGE_SIZE << order) // share:
                 objects = (PAGE_SIZE << order) // stride
-                return SlabGeometry(object_size=object_size, stride=stride, order=order, objects=objects)
+                return SlabGeometry(
+                    object_size=object_size, stride=stride, order=order, objects=objects, room=room
+                )
     raise AssertionError("a slab that holds an object wastes at most half of itself")  # pragma: no cover
 
 
-def _stride(object_size: int, align: int) -> int:
+def _stride(object_size: int, align: int, room: Room) -> int:
     if object_size < 1 or align < 1 or align & (align - 1):
         raise ConfigError(f"objects of {object_size} bytes aligned to {align} cannot exist")
-    return -(-object_size // align) * align
+    return -(-(room.before + object_size + room.behind) // align) * align
 
 
 def _waste(stride: int, order: int) -> int:

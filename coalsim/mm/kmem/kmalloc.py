@@ -65,6 +65,11 @@ class Kmalloc:
         self._hit: Time = costs.kmalloc_hit
         self._free_hit: Time = costs.kfree_hit
 
+    @property
+    def slabs(self) -> SlabDirectory:
+        """Frame to slab, for all caches."""
+        return self._directory
+
     # -- caches by name
 
     def cache(self, name: str, size: int) -> int:

@@ -143,6 +143,8 @@ class MagazineCache:
             return address
         store = self._store_of[cpu.id]
         old = yield from self._reload_full(cpu, own, store, site)
+        if cpu.clock >= cpu.limit:
+            yield from cpu.look()  # the reaper's interrupt may take what has just been loaded
         if own.loaded.rounds:
             counts.depot_allocs += 1
             address = own.loaded.rounds.pop()
@@ -170,6 +172,8 @@ class MagazineCache:
         kept = False
         while not kept:  # again only if the reaper's interrupt has taken what was just loaded
             old = yield from self._reload_empty(cpu, own, store, site)
+            if cpu.clock >= cpu.limit:
+                yield from cpu.look()
             kept = own.free(address)
             yield from self._take_apart(cpu, old, site)
 

@@ -48,7 +48,7 @@ class ObjectRun:
         self.geometry = geometry
         self.pfn = pfn
         self.node = node
-        self.base = address_of(pfn) + colour
+        self.base = address_of(pfn) + colour + geometry.room.before
         self.objects_out = 0
         self._out = bytearray(geometry.objects)  # index: 1 while the object is out
 
@@ -262,7 +262,7 @@ class SlabLists:
             name=self.name,
             active_objs=out,
             num_objs=slabs * per_slab,
-            objsize=self.geometry.object_size,
+            objsize=self.geometry.listed_size,
             objperslab=per_slab,
             pagesperslab=1 << self.geometry.order,
             active_slabs=full + partial,

@@ -264,7 +264,7 @@ class SlubCache:
             name=self.name,
             active_objs=slabs * per_slab - sum(len(slab.freelist) for slab in idle),
             num_objs=slabs * per_slab,
-            objsize=self.geometry.object_size,
+            objsize=self.geometry.listed_size,
             objperslab=per_slab,
             pagesperslab=1 << self.geometry.order,
             active_slabs=slabs,

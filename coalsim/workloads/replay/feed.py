@@ -65,6 +65,8 @@ class FeedSetup:
         copies: how often the recording is replayed side by side.
         objects, pages: which layers are replayed.
         cache: gives the handle of a cache from its name and object size.
+        asks_for: told once how many bytes are asked for of a named cache's objects; None: nobody
+            wants to know.
         zone_of_frame: the simulated zone of a recorded frame, if blocks that were taken before
             the recording are to be freed.
     """
@@ -74,6 +76,7 @@ class FeedSetup:
     objects: bool
     pages: bool
     cache: Callable[[str, int], int]
+    asks_for: Callable[[int, int], None] | None = None
     zone_of_frame: Callable[[int], int] | None = None
 
 
@@ -166,7 +169,7 @@ class Feed:
         if former is not None:
             own.append(self._object_free(seat, time, former, former[2] == KMALLOCED, site))
         blocks = self._blocks()
-        handle = KMALLOCED if kind is _KMALLOC else self._handle(name, alloc or size)
+        handle = KMALLOCED if kind is _KMALLOC else self._handle(name, alloc or size, size)
         if handle == KMALLOCED:
             own.append((time, KMALLOC, blocks, (size if kind is _KMALLOC else alloc) or 1, SAME_CPU, site))
         else:
@@ -185,7 +188,7 @@ class Feed:
         owner = SAME_CPU if cpu == seat else cpu
         return (time, KFREE if by_kfree else CACHE_FREE, blocks, handle, owner, site)
 
-    def _handle(self, name: str, size: int) -> int:
+    def _handle(self, name: str, size: int, asked: int) -> int:
         """The handle of a cache; KMALLOCED for objects that no cache can hold."""
         handle = self._handles.get(name) if name else None
         if handle is not None:
@@ -196,6 +199,8 @@ class Feed:
         known_as = name or f"objects-{size}"
         if known_as not in self._handles:
             self._handles[known_as] = self._setup.cache(known_as, size)
+            if name and asked and self._setup.asks_for is not None:
+                self._setup.asks_for(self._handles[known_as], asked)
         return self._handles[known_as]
 
     # -- pages

@@ -117,6 +117,7 @@ class Replay:
             objects=layer != "pages",
             pages=layer != "objects",
             cache=memory.cache,
+            asks_for=memory.tracking.asks_for if memory.tracking is not None else None,
             zone_of_frame=zone_finder(self._zones) if self._zones else None,
         )
         return Feed(self._reader, setup)

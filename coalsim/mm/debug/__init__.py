@@ -1,0 +1,1 @@
+"""Watching kernel objects: leaks, red zones, injected failures."""
