@@ -9,8 +9,9 @@ finds systems in which nothing can happen any more.
 """
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from simpy.events import Event
 
@@ -28,14 +29,20 @@ from coalsim.engine.collector import seldom_collecting
 from coalsim.engine.probes import Probes
 from coalsim.engine.streams import Streams
 from coalsim.errors import ConfigError, DeadlockError, Problem
+from coalsim.injection import Injection
 from coalsim.locks.base import Lock, LockSetup, SpinLock
+from coalsim.locks.delayed import delayed
 from coalsim.locks.lockdep import LockClass
 from coalsim.locks.mutex import Mutex
 from coalsim.locks.registry import make_lock
 from coalsim.locks.rwsem import RwSemaphore
+from coalsim.mm.debug.failing import FailingPages
+from coalsim.mm.debug.kmemleak import Kmemleak
 from coalsim.mm.kmem.magazine_types import MagazineTypes
 from coalsim.mm.manager import MemoryManager
 from coalsim.mm.phys.placement import Placement
+from coalsim.mm.phys.zone import Zone
+from coalsim.mm.reclaim.file_lru import FileLru
 from coalsim.mm.reclaim.slow_path import SlowPath
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.linux import LinuxShootdown
@@ -74,6 +81,7 @@ class SystemConfig:
     magazine_types: MagazineTypes | None = None
     placement: type[Placement] | None = None
     shootdown: type[Shootdown] = LinuxShootdown
+    injection: Callable[[], Injection] = Injection
 
 
 class System:
@@ -85,7 +93,8 @@ class System:
         switches = self.switches = config.profile.switches
         self.costs = config.profile.costs(machine.clock_ghz.value)
         self.streams = Streams(config.seed)
-        self.vcpus = vcpus_of(machine, self.streams)
+        self.injection = config.injection()
+        self.vcpus = vcpus_of(machine, self.streams, self.injection)
         self.env = Engine(
             lookahead=lookahead(machine, config.shootdown, switches),
             run_ahead=config.run_ahead,
@@ -117,14 +126,30 @@ class System:
             config.magazine_types,
             config.placement,
         )
+        self._inject()
         self.meter = Meter(machine.num_cpus, config.recorder)
         self._threads: list[list[Thread]] = [[] for _ in self.cpus]
         self._running = 0
         self._vm: VirtualMemory | None = None
         self.kernel_log: list[tuple[Time, str]] = []
         self.pressure = self._build_pressure() if switches.reclaim or switches.reserve_pages else None
+        self.kmemleak = self._build_kmemleak() if switches.kmemleak else None
         self.finished = Event(self.env)
         self.env.stuck = self._stuck
+        if switches.debug_guard_pages:
+            _ = self.vm  # guard pages are holes in page tables
+
+    def _inject(self) -> None:
+        """Let allocations fail, and nodes give nothing for a while."""
+        injection, pages = self.injection, self.memory.pages
+        if injection.fails_pages:
+            pages.gate = FailingPages(injection.fail, self.streams)
+        if injection.fails_objects:
+            self.memory.inject_failures(injection.fail, self.streams)
+        for away in injection.nodes_away:
+            zones = [zone for zone in pages.zones if zone.node == away.node]
+            self.env.declare_barrier(away.begin, partial(_set_away, zones, True))
+            self.env.declare_barrier(away.end, partial(_set_away, zones, False))
 
     def _build_pressure(self) -> SlowPath | None:
         """What happens when memory runs short."""
@@ -142,6 +167,21 @@ class System:
         )
         set_reserve_aside(parts)
         return build_pressure(parts) if self.switches.reclaim else None
+
+    def _build_kmemleak(self) -> Kmemleak:
+        """Who looks for objects that nothing points to."""
+        memory = self.memory
+        assert memory.tracking is not None, "the switch of the scan needs that of tracking"
+        assert memory.tracking.lock is not None
+        return Kmemleak(
+            memory.tracking,
+            memory.pointers,
+            memory.tracking.lock,
+            self.cpus,
+            self.costs,
+            self.switches.kmemleak_min_age,
+            self._wake_latency,
+        )
 
     def _make_mutex(self, class_name: str, rank: int, name: str) -> Lock:
         return make_lock(Mutex, self._class_of(Mutex, class_name, rank), name, self._setup)
@@ -171,16 +211,16 @@ class System:
 
     def make_ranked_lock(self, class_name: str, rank: int, name: str) -> SpinLock:
         """A spinlock of the kernel's policy; all of one class share rank and statistics."""
-        lock = make_lock(
-            self.config.lock, self._class_of(self.config.lock, class_name, rank), name, self._setup
-        )
+        policy = delayed(self.config.lock, class_name, self.injection.lock_delays)
+        lock = make_lock(policy, self._class_of(self.config.lock, class_name, rank), name, self._setup)
         assert isinstance(lock, SpinLock)
         return lock
 
     def make_lock(self, class_name: str, name: str) -> Lock:
         """A lock for loads that measure locks themselves."""
         policy = self.config.load_lock or self.config.lock
-        return make_lock(policy, self._class_of(policy, class_name, RANK_LOAD), name, self._setup)
+        slow = delayed(policy, class_name, self.injection.lock_delays)
+        return make_lock(slow, self._class_of(policy, class_name, RANK_LOAD), name, self._setup)
 
     def _class_of(self, policy: type[Lock], class_name: str, rank: int) -> LockClass:
         lock_class = self._lock_classes.get(class_name)
@@ -201,7 +241,8 @@ class System:
 
     def make_rwsem(self, class_name: str, rank: int, name: str) -> RwSemaphore:
         """A reader-writer semaphore of the kernel's own."""
-        lock = make_lock(RwSemaphore, self._class_of(RwSemaphore, class_name, rank), name, self._setup)
+        policy = delayed(RwSemaphore, class_name, self.injection.lock_delays)
+        lock = make_lock(policy, self._class_of(RwSemaphore, class_name, rank), name, self._setup)
         assert isinstance(lock, RwSemaphore)
         return lock
 
@@ -225,8 +266,12 @@ class System:
                     put_thread=lambda cpu, thread: self._threads[cpu].append(thread),
                     wake_latency=self._wake_latency,
                     vcpus=self.vcpus,
+                    ipi_delays=self.injection.ipi_delays,
+                    streams=self.streams,
                 )
             )
+            if self.pressure is not None:
+                self.pressure.add_shrinker(FileLru(self._vm.kernel))
             if self.pressure is not None and self._vm.kernel.policy.is_lazy:
                 self.pressure.flush_lazily_freed = self._vm.kernel.policy.drain
         return self._vm
@@ -260,6 +305,8 @@ class System:
                     )
                 ]
             )
+        if self.memory.stacks is not None:
+            body = self.memory.stacks.around(self.cpus[cpu], name, body)
         self._threads[cpu].append(self._new_thread(name, body))
 
     def _thread_ended(self) -> None:
@@ -292,16 +339,20 @@ class System:
             cpu.start(threads)
         period = self.switches.magazine_update
         if period and self.switches.slab == "magazines":
-            self._declare_update(period, period)
+            self._repeat(period, period, lambda _: self.memory.update_magazines())
+        if self.kmemleak is not None:
+            self._repeat(self.switches.kmemleak_first, self.switches.kmemleak_scan, self.kmemleak.wake)
 
-    def _declare_update(self, at: Time, period: Time) -> None:
-        def update() -> None:
-            self.memory.update_magazines()
-            if stuck := self._stuck():  # or updates, which never end, would hide it
+    def _repeat(self, at: Time, period: Time, work: Callable[[Time], None]) -> None:
+        """Work of the kernel at a fixed time, and every period from then on, at barriers."""
+
+        def due() -> None:
+            if stuck := self._stuck():  # or this, which never ends, would hide it
                 raise DeadlockError(stuck)
-            self._declare_update(at + period, period)
+            work(at)
+            self._repeat(at + period, period, work)
 
-        self.env.declare_barrier(at, update)
+        self.env.declare_barrier(at, due)
 
     def run(self, until: Event) -> None:
         """Run until the event has been served.
@@ -361,14 +412,30 @@ def interrupt_latency(machine: Machine) -> Time:
     return min(flights, default=ALONE)
 
 
-def vcpus_of(machine: Machine, streams: Streams) -> VcpuSchedule | None:
-    """When the host runs each processor; None where all of them always run."""
-    guest = machine.guest
+def vcpus_of(machine: Machine, streams: Streams, injection: Injection) -> VcpuSchedule | None:
+    """When each processor runs; None where all of them always run.
+
+    Raises:
+        ConfigError: both the host and an injected fault take processors away.
+    """
+    planned, guest = injection.absences(), machine.guest
     if guest is None:
-        return None
+        return planned
     resume = guest.resume.picoseconds(machine.clock_ghz.value)
     vcpus = VcpuSchedule(guest.preempted_share.value, resume, streams)
-    return vcpus if vcpus.steals else None
+    if planned is not None and vcpus.steals:
+        problem = Problem(
+            key="inject.away",
+            message="the host takes vCPUs of this machine away by itself",
+            remedy="set machine.guest.preempted_share=0, or leave the rules for CPUs out",
+        )
+        raise ConfigError([problem])
+    return vcpus if vcpus.steals else planned
+
+
+def _set_away(zones: Sequence[Zone], is_away: bool) -> None:
+    for zone in zones:
+        zone.is_away = is_away
 
 
 def lookahead(machine: Machine, policy: type[Shootdown], switches: Switches) -> Time:

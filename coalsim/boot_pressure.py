@@ -51,7 +51,7 @@ def build_pressure(parts: PressureParts) -> SlowPath:
     """All of it; the page allocator asks it from now on."""
     machine, cpus, costs, pages = parts.machine, parts.cpus, parts.costs, parts.memory.pages
     send = machine.ipi_send.picoseconds(machine.clock_ghz.value)
-    reaper = SlabReaper(parts.memory.objects, cpus, costs, machine.ipi_row, send, parts.wake_latency)
+    reaper = SlabReaper(parts.memory.objects, pages, cpus, costs, machine.ipi_row, send, parts.wake_latency)
     reclaim = NodeReclaim([reaper], costs)
     kswapds = {}
     for node in dict.fromkeys(zone.node for zone in pages.zones):
@@ -66,7 +66,7 @@ def build_pressure(parts: PressureParts) -> SlowPath:
         parts.switches.pcp_drain_by,
         parts.wake_latency,
     )
-    oom = OomKiller(pages.zones, parts.processes, costs, parts.switches.oom, parts.wake_latency)
+    oom = OomKiller(pages.zones, parts.processes, costs, parts.switches.oom)
     oom_reaper = OomReaper(list(cpus), parts.switches.oom_reaper_delay, parts.say)
     oom.start_reaper = oom_reaper.start
     oom.say = parts.say

@@ -15,7 +15,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "coalsim"
 
-DRIVERS = ("process", "wake_for_ever", "Thread", "run_thread", "_new_thread", "_timed")
+DRIVERS = ("process", "wake_for_ever", "Thread", "run_thread", "_new_thread", "_timed", "_counted")
 """What takes a generator and drives it: SimPy's `env.process(op)`, an alarm, `Thread(name, op)`."""
 
 ELEMENTS = ("list", "tuple", "deque", "Sequence", "Iterable", "Iterator", "Collection")

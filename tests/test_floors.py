@@ -35,6 +35,7 @@ FLOORS: dict[str, float] = {
     "coalsim.mm.debug": 5.25,
     "coalsim.mm.cache": 5.45,
     "coalsim.boot_pressure": 6.05,
+    "coalsim.injection": 6.04,
     "coalsim.workloads": 6,
     "coalsim.observe": 6,
     "coalsim.boot_vm": 6.05,

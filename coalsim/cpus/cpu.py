@@ -205,6 +205,14 @@ class Cpu(Clocked):
                 self.queue.put(self.current)
                 yield PARKED
 
+    def make_way(self) -> Op[None]:
+        """Let the other ready threads run first, if there are any, whether or not the slice is over."""
+        yield from self.sync()
+        if not self.queue.is_empty and self.current is not None:
+            self.queue.put(self.current)
+            yield PARKED
+            yield from self.sync()
+
     # -- interrupts -------------------------------------------------------------
 
     def irq_off(self) -> Op[None]:

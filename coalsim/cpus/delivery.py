@@ -92,6 +92,8 @@ class Delivery(ABC):
     """A way to send interrupts."""
 
     name: str
+    is_steady = True
+    """The same sending takes the same times whenever it is done."""
 
     def __init__(self, costs: DeliveryCosts) -> None:
         machine = self.machine = costs.machine

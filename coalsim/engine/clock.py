@@ -68,6 +68,7 @@ class Engine(simpy.Environment):
         self.next_barrier: Time = FOREVER
         self.events = 0  # heap entries served, and those that nobody needed to make (`Clocked.until_clock`)
         self.ending = False  # `run_to` is to return: nobody may move time any more
+        self.at_barriers: Callable[[], None] | None = None  # asserts what must hold, after a barrier's action
         self.stuck: Callable[[], str] = str  # who can never go on; asked where ticks keep the heap full
         self._barriers: list[Time] = []
         self._last_barrier: Time = 0
@@ -101,6 +102,8 @@ class Engine(simpy.Environment):
             self._last_barrier = heappop(self._barriers)
             self.next_barrier = self._barriers[0] if self._barriers else FOREVER
             action()
+            if self.at_barriers is not None:
+                self.at_barriers()
 
         self.post_event(at, RANK_BARRIER, reached)
 

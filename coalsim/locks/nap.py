@@ -7,6 +7,8 @@ A bell cuts a nap short: whoever the sleeper waits for rings it.
 Source: Linux kernel/time/timer.c (schedule_timeout_uninterruptible).
 """
 
+from typing import Protocol, runtime_checkable
+
 from simpy.events import Event
 
 from coalsim.cpus.cpu import Cpu
@@ -15,6 +17,25 @@ from coalsim.engine.clock import RANK_MESSAGE, Op
 from coalsim.locks.lockdep import check_may_sleep
 from coalsim.locks.sleeping import park_holding
 from coalsim.units import Time
+
+
+@runtime_checkable
+class GivesWay(Protocol):
+    """What somebody spins for who gives his processor away when asked."""
+
+    def give_way(self, cpu: Cpu, at: Time) -> None:
+        """Another thread is ready on that processor at `at` (> now)."""
+
+
+def make_ready(cpu: Cpu, thread: Thread, at: Time) -> None:
+    """A thread is to run there, at `at` (> now) at the earliest; who spins there in vain gives way.
+
+    Without that it could wait for ever: the spinner's wait may end only after the thread has run.
+    """
+    cpu.enqueue(thread, at)
+    spun_for: object = cpu.blocked_on
+    if isinstance(spun_for, GivesWay):
+        spun_for.give_way(cpu, at)
 
 
 class Bell:
@@ -34,7 +55,7 @@ class Bell:
         self.is_rung = True
         if self._sleeper is not None:
             (cpu, thread), self._sleeper = self._sleeper, None
-            cpu.enqueue(thread, at)
+            make_ready(cpu, thread, at)
 
     def wait(self, cpu: Cpu, site: str) -> Op[None]:
         """Sleep until it is rung.
@@ -63,7 +84,7 @@ def nap(cpu: Cpu, duration: Time, site: str) -> Op[None]:
     assert thread is not None, "only threads sleep"
 
     def fire(_: Event) -> None:
-        cpu.enqueue(thread, cpu.env._now + 1)
+        make_ready(cpu, thread, cpu.env._now + 1)
 
     cpu.env.post_event(cpu.clock + max(1, duration), RANK_MESSAGE + cpu.id, fire)
     yield from park_holding(cpu)

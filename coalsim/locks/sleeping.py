@@ -239,8 +239,9 @@ class SleepingLock(Lock):
         """The lock goes to `heir` and to nobody else."""
         self._owner = heir
         if heir.waiting:
-            self._spinners.remove(heir)
-            self.grant(heir, heir.cpu.transfer[cpu.id])
+            if heir in self._spinners:  # else it has just given way, and sees what it has got when it wakes
+                self._spinners.remove(heir)
+                self.grant(heir, heir.cpu.transfer[cpu.id])
             return []
         self.send_spinners_to_sleep(cpu)
         return self._rouse(heir)

@@ -14,9 +14,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from coalsim.engine.laws import Law
+from coalsim.study.debug_loads import DEBUG_WORKLOADS
+from coalsim.study.file_loads import FILE_WORKLOADS
 from coalsim.study.parameters import Count, LawText, LawTexts, Order, Parameters, SizeText, law_text
 from coalsim.study.pressure_loads import PRESSURE_WORKLOADS
 from coalsim.study.replay_load import ReplayLoad
+from coalsim.study.safety_loads import SAFETY_WORKLOADS
 from coalsim.study.vm_loads import VM_WORKLOADS
 from coalsim.units import NS, US
 from coalsim.workloads.base import Workload
@@ -218,6 +221,9 @@ WORKLOADS: Mapping[str, type[BaseModel]] = {
     "page_random": PageRandomParameters,
     "replay": ReplayLoad,
     **VM_WORKLOADS,
+    **FILE_WORKLOADS,
     **PRESSURE_WORKLOADS,
+    **SAFETY_WORKLOADS,
+    **DEBUG_WORKLOADS,
 }
 """Every kind of load with its parameters."""

@@ -11,9 +11,6 @@ from typing import cast
 
 from coalsim import __version__
 from coalsim.boot import System
-from coalsim.mm.kmem.base import ObjectCache, OwnCounts
-from coalsim.mm.kmem.slab import SlabStatistics
-from coalsim.mm.manager import MemoryManager
 from coalsim.observe.document import (
     CpuWaits,
     LockEntry,
@@ -25,19 +22,12 @@ from coalsim.observe.document import (
 )
 from coalsim.observe.histogram import Histogram
 from coalsim.observe.lock_columns import lock_entry
-from coalsim.observe.memory_document import (
-    BuddyRow,
-    Fragmentation,
-    MagazineRow,
-    Memory,
-    MemoryBytes,
-    NumaRow,
-    PageListRow,
-    SlabRow,
-)
+from coalsim.study.leak_outcome import leak_parts
+from coalsim.study.memory_outcome import memory_parts
 from coalsim.study.pressure_outcome import pressure_parts
+from coalsim.study.safety_outcome import safety_parts
 from coalsim.study.vm_outcome import vm_parts
-from coalsim.units import NS, PAGE_SIZE, SEC, Time
+from coalsim.units import NS, SEC, Time
 from coalsim.workloads.base import Recorder
 
 LOCK_ADDRESSES = 0xFFFF_8880_0100_0000
@@ -87,16 +77,19 @@ def document(
         "time": _time(before, after, end - begin),
         "cpu_nodes": [cpu.node for cpu in system.cpus],
     }
-    if was_used(system.memory):
-        result["memory"] = memory(system.memory)
     phases = _phases(system, end - begin)
     if headline in phases:
         result["latency_ns"] = phases[headline]["latency_ns"]
     if any(name for name in phases):
         result["phases"] = {name: phases[name] for name in sorted(phases) if name}
     _check(system, result["locks"], end - begin)
-    whole = overlaid(cast("dict[str, object]", result), vm_parts(system))
+    whole = overlaid(cast("dict[str, object]", result), memory_parts(system))
+    whole = overlaid(whole, vm_parts(system))
     whole = overlaid(whole, pressure_parts(system))
+    whole = overlaid(whole, safety_parts(system))
+    whole = overlaid(whole, leak_parts(system))
+    if not system.injection.is_empty:
+        whole["injected"] = system.injection.report()
     return cast(ResultDocument, overlaid(whole, extra))
 
 
@@ -198,11 +191,9 @@ def _instances(system: System) -> list[LockInstance]:
 
 
 def _check(system: System, locks: list[LockEntry], elapsed: Time) -> None:
-    """Laws that hold in every run.
+    """A law that holds in every run: the locks of a class are held for no longer than there is time.
 
-    Utilisation: the locks of a class are held for no longer than there is time, but for
-    holds that began before the interval.  Conservation: every frame is free, on a list,
-    taken, on its way between these, or was taken before the start.
+    But for holds that began before the interval.  That no frame is lost, `memory_parts` asserts.
     """
     instances = system.instances_of_class
     for row in locks:
@@ -211,149 +202,3 @@ def _check(system: System, locks: list[LockEntry], elapsed: Time) -> None:
             assert row["holdtime_total"] <= most * (1 + 1e-9), (
                 f"{row['name']} was held for longer than there was"
             )
-    pages = system.memory.pages
-    accounted = pages.taken_pages() + pages.listed_pages() + pages.moving_pages()
-    accounted += sum(zone.source.free_frames + zone.source.unheld_frames() for zone in pages.zones)
-    accounted += pages.reserve.held if pages.reserve is not None else 0
-    assert accounted == sum(zone.frames for zone in pages.zones), "frames were lost or made"
-
-
-# -- memory
-
-
-def was_used(manager: MemoryManager) -> bool:
-    """Whether the load asked for memory at all."""
-    objects = any(own.allocs or own.frees for cache in manager.objects.caches for own in cache.counts)
-    return objects or any(own.allocs or own.frees for own in manager.pages.own)
-
-
-def memory(manager: MemoryManager) -> Memory:
-    """The memory part of the document; at a barrier."""
-    pages = manager.pages
-    total = sum(zone.frames for zone in pages.zones)
-    free = sum(zone.source.free_frames for zone in pages.zones)
-    percpu, reserved = pages.listed_pages(), sum(zone.source.unheld_frames() for zone in pages.zones)
-    lines = [cache.statistics() for cache in manager.objects.caches]
-    slab = sum(line.num_slabs * line.pagesperslab for line in lines)
-    sizes: MemoryBytes = {
-        "total": total * PAGE_SIZE,
-        "free": free * PAGE_SIZE,
-        "used": (total - free - percpu - reserved) * PAGE_SIZE,
-        "percpu": percpu * PAGE_SIZE,
-        "reserved": reserved * PAGE_SIZE,
-        "slab": slab * PAGE_SIZE,
-    }
-    counts = [(cache, own) for cache in manager.objects.caches for own in cache.counts]
-    return {
-        "bytes": sizes,
-        "buddyinfo": [_buddy_row(manager, index) for index in range(len(pages.zones))],
-        "slabinfo": [_slab_row(line) for line in lines if line.num_slabs],
-        "layer": manager.switches.slab,
-        "magazines": _magazine_rows(manager),
-        "pagelists": [
-            row for index in range(len(pages.zones)) if (row := _list_row(manager, index)) is not None
-        ],
-        "fragmentation": _fragmentation(counts),
-        "numa": _numa_rows(manager),
-        "remote_frees": {
-            "objects": sum(own.frees for _, own in counts),
-            "objects_remote": sum(own.remote_frees for _, own in counts),
-            "pages": sum(own.frees for own in pages.own),
-            "pages_remote": sum(own.remote_frees for own in pages.own),
-        },
-    }
-
-
-def _fragmentation(counts: list[tuple[ObjectCache, OwnCounts]]) -> Fragmentation:
-    allocated = sum((own.allocs - own.failures) * cache.size for cache, own in counts)
-    if not allocated:
-        return {}
-    # Objects under way at the end of the warm-up are counted as asked for and not as allocated.
-    requested = min(allocated, sum(own.requested for _, own in counts))
-    return {"objects": {"requested": requested, "allocated": allocated}}
-
-
-def _buddy_row(manager: MemoryManager, index: int) -> BuddyRow:
-    zone = manager.pages.zones[index]
-    return {"node": int(zone.node), "zone": zone.name, "free_blocks": list(zone.source.free_blocks())}
-
-
-def _slab_row(line: SlabStatistics) -> SlabRow:
-    return {
-        "name": line.name,
-        "active_objs": line.active_objs,
-        "num_objs": line.num_objs,
-        "objsize": line.objsize,
-        "objperslab": line.objperslab,
-        "pagesperslab": line.pagesperslab,
-        "active_slabs": line.active_slabs,
-        "num_slabs": line.num_slabs,
-        "limit": 0,
-        "batchcount": 0,
-    }
-
-
-def _magazine_rows(manager: MemoryManager) -> list[MagazineRow]:
-    rows: list[MagazineRow] = []
-    for cache in manager.objects.caches:
-        own, layer = cache.counts, cache.layer()
-        if any(counts.allocs or counts.frees for counts in own):
-            rows.append(
-                {
-                    "cache": cache.name,
-                    "rounds": layer.rounds,
-                    "allocs": sum(counts.allocs for counts in own),
-                    "alloc_hits": sum(counts.alloc_hits for counts in own),
-                    "depot_allocs": sum(counts.depot_allocs for counts in own),
-                    "slab_allocs": sum(counts.slab_allocs for counts in own),
-                    "frees": sum(counts.frees for counts in own),
-                    "free_hits": sum(counts.free_hits for counts in own),
-                    "depot_frees": sum(counts.depot_frees for counts in own),
-                    "slab_frees": sum(counts.slab_frees for counts in own),
-                    "contended": layer.contended,
-                    "resizes": layer.resizes,
-                }
-            )
-    return rows
-
-
-def _list_row(manager: MemoryManager, index: int) -> PageListRow | None:
-    zone = manager.pages.zones[index]
-    lists = [own.lists[index] for own in manager.pages.own if index in own.lists]
-    if not any(mine.allocs or mine.frees for mine in lists):
-        return None
-    allocs, frees = sum(mine.allocs for mine in lists), sum(mine.frees for mine in lists)
-    return {
-        "node": int(zone.node),
-        "zone": zone.name,
-        "allocs": allocs,
-        "alloc_hits": allocs - sum(mine.alloc_misses for mine in lists),
-        "frees": frees,
-        "free_hits": frees - sum(mine.free_misses for mine in lists),
-        "refills": sum(mine.refills for mine in lists),
-        "refill_pages": sum(mine.refill_pages for mine in lists),
-        "drains": sum(mine.drains for mine in lists),
-        "drain_pages": sum(mine.drain_pages for mine in lists),
-    }
-
-
-def _numa_rows(manager: MemoryManager) -> list[NumaRow]:
-    rows: list[NumaRow] = []
-    interleaves = manager.switches.placement == "interleave"
-    every = manager.pages.own
-    for node in range(len(every[0].hits)):
-        hits = sum(own.hits[node] for own in every)
-        misses = sum(own.misses[node] for own in every)
-        local = sum(own.hits[node] + own.misses[node] for own in every if own.node == node)
-        rows.append(
-            {
-                "node": node,
-                "numa_hit": hits,
-                "numa_miss": misses,
-                "numa_foreign": sum(own.foreign[node] for own in every),
-                "numa_interleave": hits if interleaves else 0,
-                "numa_local": local,
-                "numa_other": hits + misses - local,
-            }
-        )
-    return rows

@@ -8,6 +8,7 @@ begins at their time or later does not.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import cast
 
@@ -29,9 +30,13 @@ from coalsim.study.document import find_study, read_document
 from coalsim.study.fitting import check_kernel, misfit
 from coalsim.study.intervals import document_intervals
 from coalsim.study.loads import WORKLOADS
+from coalsim.study.memory_outcome import allocations, check_conservation
 from coalsim.study.outcome import TimeByCause, document
 from coalsim.study.overrides import Setting, with_settings
 from coalsim.study.replay_load import ReplayLoad
+from coalsim.study.safety_outcome import safety_warnings
+from coalsim.study.sections import RunSection
+from coalsim.study.series import MOST_SAMPLES, Sampler
 from coalsim.study.spec import StudySpec, parse_spec
 from coalsim.topology.machine import Machine
 from coalsim.topology.presets import load_machine
@@ -85,9 +90,11 @@ def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
     )
     if isinstance(machine, Machine):
         collected(lambda: check_kernel(machine, spec.kernel.switches))
+        collected(lambda: spec.inject.check(machine))
     build = getattr(spec.workload, "build", None)
     assert build is not None, "every workload model can build its load"
     load = collected(build)
+    problems.extend(spec.located(problem) for problem in _too_many_samples(spec.run))
     if problems or not isinstance(machine, Machine):
         raise ConfigError(problems)
     kernel_lock, load_lock = cast("tuple[type[SpinLock], type[Lock]]", locks)
@@ -111,6 +118,7 @@ def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
         run_ahead=spec.engine.run_ahead,
         fast_paths=spec.engine.fast_paths,
         tick_events=spec.engine.tick_events,
+        injection=spec.inject.build,
     )
     return Plan(spec=spec, config=config, load=lambda _: cast(Workload, build()))
 
@@ -131,6 +139,17 @@ def _suited(spec: StudySpec, max_input: int | None) -> StudySpec:
     if isinstance(load, ReplayLoad) and (needed := load.memory_needed(spec.kernel.switches.max_order)):
         spec = replace(spec, machine_changes={**spec.machine_changes, "memory": str(needed)})
     return spec
+
+
+def _too_many_samples(run: RunSection) -> Iterator[Problem]:
+    """Samples that would fill the memory of the host and say nothing more."""
+    if run.samples and run.duration // run.samples >= MOST_SAMPLES:
+        yield Problem(
+            key="run.samples",
+            value=format_time(run.samples),
+            message=f"{run.duration // run.samples} samples in a run of {format_time(run.duration)}",
+            remedy=f"give a longer time: {MOST_SAMPLES} are too many",
+        )
 
 
 def _machine(spec: StudySpec, max_input: int | None) -> Machine:
@@ -210,7 +229,11 @@ def _measured(plan: Plan, config: SystemConfig, number: int, watch: Watch | None
     system.boot()
     if watch is not None:
         watch(system, number)
-    return measure(system, load, plan.spec.name, plan.spec.run.warmup, plan.spec.run.duration)
+    wanted = plan.spec.run
+    result = measure(system, load, plan.spec.name, wanted.warmup, wanted.duration, wanted.samples)
+    if wanted.allocations:
+        result["allocations"] = allocations(system)
+    return result
 
 
 def _failure_of_users_class(config: SystemConfig, error: Exception) -> ConfigError | None:
@@ -228,8 +251,16 @@ def _failure_of_users_class(config: SystemConfig, error: Exception) -> ConfigErr
     return None
 
 
-def measure(system: System, load: Workload, study: str, warmup: Time, duration: Time) -> ResultDocument:
+def measure(
+    system: System, load: Workload, study: str, warmup: Time, duration: Time, samples: Time = 0
+) -> ResultDocument:
     """Run a system that has been booted, and say what came out.
+
+    Args:
+        system, load: whose run it is.
+        study: its name.
+        warmup, duration: of the run; 0: none, and until the load ends.
+        samples: time between two samples of memory; 0: none are taken.
 
     Raises:
         KernelPanic: the kernel panicked, and not all of the system stands at that moment.
@@ -238,11 +269,15 @@ def measure(system: System, load: Workload, study: str, warmup: Time, duration: 
     after: TimeByCause = []
     begin = 0
     end = Event(system.env)
+    sampler = Sampler(system, samples) if samples else None
+    system.env.at_barriers = partial(check_conservation, system)
 
     def warmed_up() -> None:
         nonlocal begin, before
         begin, before = system.env._now, system.time_by_cause(system.env._now)
         system.reset_counters()
+        if sampler is not None:
+            sampler.start()
 
     def over() -> None:
         after[:] = system.time_by_cause(system.env._now)
@@ -254,6 +289,8 @@ def measure(system: System, load: Workload, study: str, warmup: Time, duration: 
         system.env.declare_barrier(warmup + duration, over)
     else:
         system.when_finished(over)
+    if sampler is not None and not warmup:
+        sampler.start()
     started = perf_counter()
     panic = ""
     try:
@@ -275,9 +312,15 @@ def measure(system: System, load: Workload, study: str, warmup: Time, duration: 
     extra = load.results()
     result = document(system, study, load.headline, begin, system.env._now, before, after, extra)
     result["host_s"] = host
+    if sampler is not None:
+        sampler.end()
+        result["series"] = sampler.entry()
     if panic:
         result["panic"] = panic
-    if warnings := [*_warnings(system, result)]:
+    warnings = [*_warnings(system, result)]
+    if sampler is not None and sampler.is_full:
+        warnings.append(f"no more than {MOST_SAMPLES} samples are kept: give run.samples a longer time")
+    if warnings:
         result["warnings"] = [*result.get("warnings", []), *warnings]
     return result
 
@@ -293,6 +336,7 @@ def _warnings(system: System, result: ResultDocument) -> Iterator[str]:
         yield text
     if "panic" in result:
         yield "a kernel panic ended the run: everything here is what was so up to then"
+    yield from safety_warnings(result.get("safety", []))
     signals = result["vm"].get("signals", []) if "vm" in result else []
     for text in signals[:SIGNALS_TOLD]:
         yield f"a signal ended task {text}"

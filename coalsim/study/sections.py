@@ -9,7 +9,15 @@ Invariant: a section that exists holds values that can be used as they are.
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from pydantic_core import ErrorDetails
 
 from coalsim.profiles.reading import TRUTH
@@ -72,6 +80,17 @@ class RunSection(Section):
     """Simulated time before counting begins."""
     replications: Annotated[int, Field(ge=1, le=100_000)] = 1
     seed: Annotated[int, Field(ge=0, lt=1 << 64)] = 1
+    samples: TimeText = 0
+    """Simulated time between two samples of memory; 0 = none."""
+    allocations: Flag = False
+    """List every block in somebody's hands at the end."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """The resolved study does not name what it does not use."""
+        written: dict[str, object] = handler(self)
+        off = {"samples": not self.samples, "allocations": not self.allocations}
+        return {key: value for key, value in written.items() if not off.get(key)}
 
 
 def explained(detail: ErrorDetails) -> tuple[str, str]:

@@ -6,6 +6,7 @@
     [workload]  kind, and the parameters of that kind
     [engine]    run_ahead, fast_paths, tick_events
     [run]       duration, warmup, replications, seed
+    [inject]    fail, delay, away: what goes wrong
 
 Sections are checked one by one, so that all mistakes are found in one go; each
 names file and line, or the option, and what to do.  Nothing is built here.
@@ -28,11 +29,12 @@ from coalsim.errors import ConfigError, Problem
 from coalsim.plugins import Asked, names_file, require_trust
 from coalsim.profiles import DEFAULT_PROFILE, KernelProfile, load_profile
 from coalsim.study.document import Document, show
+from coalsim.study.injecting import InjectSection
 from coalsim.study.sections import EngineSection, RunSection, StudySection, explained
 from coalsim.topology.presets import preset_names
 
 DEFAULT_MACHINE = "coal"
-SECTIONS = ("study", "machine", "kernel", "workload", "engine", "run")
+SECTIONS = ("study", "machine", "kernel", "workload", "engine", "run", "inject")
 CLASS_KEYS = {
     "kernel.lock": "lock",
     "kernel.placement": "placement policy",
@@ -61,6 +63,7 @@ class StudySpec:
     workload: BaseModel
     engine: EngineSection
     run: RunSection
+    inject: InjectSection
     document: Document
     trust: bool
 
@@ -88,6 +91,7 @@ class StudySpec:
             "workload": {"kind": self.workload_kind, **self.workload.model_dump(mode="json")},
             "engine": self.engine.model_dump(),
             "run": self.run.model_dump(),
+            **({} if self.inject.is_empty else {"inject": self.inject.model_dump(mode="json")}),
         }
 
     def _classes_by_path(self) -> dict[str, str]:
@@ -127,8 +131,9 @@ def parse_spec(
     kind, workload = reader.workload(workloads)
     engine = reader.section("engine", EngineSection)
     run = reader.section("run", RunSection)
+    inject = reader.section("inject", InjectSection)
     reader.trust(trust)
-    if reader.problems or not (study and kernel and workload and engine and run):
+    if reader.problems or not (study and kernel and workload and engine and run and inject):
         raise ConfigError(reader.problems)
     return StudySpec(
         name=study.name or Path(document.where).stem or kind,
@@ -141,6 +146,7 @@ def parse_spec(
         workload=workload,
         engine=engine,
         run=run,
+        inject=inject,
         document=document,
         trust=trust,
     )

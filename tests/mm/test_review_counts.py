@@ -9,7 +9,7 @@ from coalsim.engine.clock import Op
 from coalsim.locks.mcs import McsLock
 from coalsim.observe.histogram import Histogram
 from coalsim.profiles.profile import load_profile
-from coalsim.study.outcome import memory
+from coalsim.study.memory_outcome import memory
 from coalsim.topology.presets import load_machine
 from coalsim.units import Pfn
 from coalsim.workloads.base import Rendezvous

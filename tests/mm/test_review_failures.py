@@ -10,7 +10,7 @@ from coalsim.errors import KernelBug
 from coalsim.locks.mcs import McsLock
 from coalsim.observe.histogram import Histogram
 from coalsim.profiles.profile import load_profile
-from coalsim.study.outcome import memory
+from coalsim.study.memory_outcome import memory
 from coalsim.topology.presets import load_machine
 from coalsim.units import NodeId, Pfn
 from coalsim.workloads.base import Rendezvous

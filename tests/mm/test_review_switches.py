@@ -13,7 +13,7 @@ from coalsim.mm.kmem.slub import FREE_SPILL, SlubCache, cpu_partial_objects
 from coalsim.mm.phys.pagelist import page_list
 from coalsim.observe.histogram import Histogram
 from coalsim.profiles.profile import load_profile
-from coalsim.study.outcome import memory
+from coalsim.study.memory_outcome import memory
 from coalsim.topology.presets import load_machine
 from coalsim.units import US
 from coalsim.workloads.base import Rendezvous

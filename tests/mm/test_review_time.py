@@ -5,7 +5,7 @@ from live_memory import KERNELS, live_system, play
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
-from coalsim.study.outcome import memory
+from coalsim.study.memory_outcome import memory
 
 MODES: tuple[dict[str, bool], ...] = (
     {},

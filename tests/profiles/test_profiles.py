@@ -253,3 +253,9 @@ def test_costs_cannot_be_made_with_one_missing() -> None:
     """No cost has a default."""
     with pytest.raises(TypeError, match="missing"):
         KernelCosts(irq_save=1)  # type: ignore[call-arg]
+
+
+def test_who_locks_ranges_of_pages_does_not_reclaim() -> None:
+    """The combination is refused with both keys and what to change."""
+    with pytest.raises(ConfigError, match=r"kernel\.reclaim = on: who locks ranges .*cannot sleep"):
+        load_profile("sv6").with_overrides({"reclaim": "on"})

@@ -30,16 +30,6 @@ THROUGH_A_SUM = {"hz": "tick_period", "kmalloc_classes": "kmalloc_sizes"}
 
 AWAITED = {
     "thp": "its only value is never: there are no huge pages yet, so nothing asks",
-    "flush_batch": "reclaim unmaps in batches with one flush each, and there is no page cache yet",
-    **dict.fromkeys(
-        ("leak_tracking", "kmemleak", "kmemleak_scan", "kmemleak_first", "kmemleak_min_age"),
-        "leaks are not tracked yet",
-    ),
-    **dict.fromkeys(
-        ("debug_redzone", "debug_poison", "debug_quarantine", "debug_guard_pages"),
-        "there are no debug modes yet",
-    ),
-    **dict.fromkeys(("isolate_page", "scan_page"), "there is no page cache yet"),
 }
 """What has to wait for its mechanism, and why."""
 

@@ -19,6 +19,7 @@ from coalsim.mm.virt.area import READ
 from coalsim.mm.virt.task import Task
 from coalsim.observe.document import ResultDocument
 from coalsim.study.overrides import parse_settings
+from coalsim.study.pressure_outcome import check_panic
 from coalsim.study.run import SAME_RUNS, SIGNALS_TOLD, open_study, run_study
 from coalsim.units import PAGE_SIZE, CpuId
 from coalsim.workloads.base import VirtualHost
@@ -135,8 +136,10 @@ def test_a_kernel_that_touches_unmapped_memory_panics(address: int, write: bool,
         yield from good(task)
         yield from task.kernel_access(address, write=write)
 
+    result = run(driver=program, other=good)
     with pytest.raises(KernelPanic) as panic:
-        run(driver=program, other=good)
+        check_panic(result)
+    assert result["vm"]["faults"]["faults"] > 0  # everything up to then is there
 
     lines = str(panic.value).splitlines()
     assert lines[0] == f"BUG: unable to handle page fault for address: {address:#x}"

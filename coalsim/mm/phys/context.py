@@ -41,6 +41,11 @@ class AllocContext(Enum):
         """The kernel's name for it, as the log of the OOM killer prints it."""
         return GFP_NAMES[self]
 
+    @property
+    def gfp_mask(self) -> int:
+        """The same as bits."""
+        return GFP_MASKS[self]
+
     def floor(self, minimum: int, *, is_victim: bool = False) -> int:
         """Free pages that it leaves in a zone with this min mark; victims of the OOM killer leave half."""
         if self is AllocContext.RESERVE:
@@ -58,3 +63,12 @@ GFP_NAMES = {
     AllocContext.MUST: "GFP_KERNEL|__GFP_NOFAIL",
     AllocContext.RESERVE: "GFP_KERNEL|__GFP_MEMALLOC",
 }
+GFP_MASKS = {
+    AllocContext.KERNEL: 0xCC0,
+    AllocContext.USER: 0x140DCA,
+    AllocContext.ATOMIC: 0x820,
+    AllocContext.MUST: 0x8CC0,
+    AllocContext.RESERVE: 0x20CC0,
+}
+"""Bits of 6.18: high memory 0x2, movable 0x8, high 0x20, io 0x40, fs 0x80, zero 0x100, direct reclaim 0x400,
+kswapd 0x800, nofail 0x8000, memalloc 0x20000, compound 0x40000, hardwall 0x100000."""

@@ -22,10 +22,13 @@ class OwnPages:
         "home_node",
         "lists",
         "misses",
+        "more_freed",
         "node",
+        "owned_freed",
         "remote_frees",
         "single_allocs",
         "single_frees",
+        "single_pages",
         "turn",
     )
 
@@ -41,6 +44,9 @@ class OwnPages:
         self.misses = [0] * num_nodes
         self.foreign = [0] * num_nodes
         self.single_allocs = self.single_frees = 0  # of orders without a list
+        self.single_pages: dict[int, int] = {}  # pages of such blocks got, by zone index
+        self.more_freed = 0  # pages of all blocks given back, beyond the first of each
+        self.owned_freed = 0  # pages that slabs and kmalloc have given back here, ever
         self.remote_frees = 0  # blocks freed that another processor took
 
     @property
@@ -57,6 +63,7 @@ class OwnPages:
         """Forget what was counted, at the end of the warm-up."""
         for counts in (self.hits, self.misses, self.foreign):
             counts[:] = [0] * len(counts)
-        self.single_allocs = self.single_frees = self.remote_frees = 0
+        self.single_allocs = self.single_frees = self.remote_frees = self.more_freed = 0
+        self.single_pages.clear()
         for mine in self.lists.values():
             mine.reset()

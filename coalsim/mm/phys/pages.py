@@ -20,7 +20,7 @@ Source: Linux mm/page_alloc.c (`rmqueue`, `free_unref_page`).
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
@@ -41,9 +41,13 @@ ALLOC = "page alloc"
 FREE = "page free"
 DESCRIPTOR = "page descriptor"
 NONE = Pfn(-1)
-ORDER_SHIFT = 20  # a taken block is remembered as order << 20 | owned | cpu
+UNFAILING = (AllocContext.MUST, AllocContext.RESERVE)
+"""Who may use the emergency reserve."""
+ORDER_SHIFT = 20  # a taken block is remembered as order << 20 | owned | user | cpu
 OWNED = 1 << ORDER_SHIFT - 1  # slabs or kmalloc have it: only they may free it
-CPU_MASK = OWNED - 1
+USER = OWNED >> 1  # it is for a process: a page, a table
+NOT_USER = ~USER
+CPU_MASK = USER - 1
 
 
 class PageAllocator:
@@ -121,7 +125,7 @@ class PageAllocator:
         mine.allocs += 1
         own.hits[own.home_node] += 1
         cpu.charge(self._costs.hit[0], ALLOC)
-        self._taken[head] = cpu.id
+        self._taken[head] = cpu.id | USER
         return head  # type: ignore[return-value]  # `Pfn(head)` would be one more call
 
     def _take_own(self, cpu: Cpu, order: int) -> int:
@@ -135,7 +139,10 @@ class PageAllocator:
         assert head is not None
         mine.allocs += 1
         own.hits[own.home.node] += 1 << order
-        cold = order and mine.fresh.pop(head, False)
+        cold = False
+        if order:
+            cold = mine.fresh.pop(head, False)
+            mine.more_allocated += (1 << order) - 1
         cpu.charge((self._costs.hit_cold if cold else self._costs.hit)[order], ALLOC)
         self._taken[head] = order << ORDER_SHIFT | cpu.id
         return head
@@ -207,10 +214,12 @@ class PageAllocator:
     ) -> Op[Pfn]:
         """A block of one of the nodes, in this order, or -1; the own list has been looked into."""
         cpu.charge(self._costs.entry, ALLOC)
-        if self.gate is not None and self.gate.refuses(cpu, order, site, context):
+        if self.gate is not None and (yield from self.gate.refuses(cpu, order, site, context)):
             pfn = NONE
         elif self.pressure is None:
             pfn = yield from self.first_of(cpu, order, nodes, site, context)
+            if pfn < 0 and not order and context in UNFAILING:
+                pfn = yield from self.take_reserved(cpu, site)
         else:
             pfn = yield from self._keeping_marks(self.pressure, cpu, order, nodes, site, context)
         if pfn < 0:
@@ -232,10 +241,10 @@ class PageAllocator:
             return pfn
         yield from cpu.sync()
         if context is not AllocContext.RESERVE:
-            pressure.wake(cpu, order, nodes)
+            pressure.wake(cpu, order, nodes, context)
         is_victim = pressure.is_victim(cpu)
         pfn = yield from self.first_of(cpu, order, nodes, site, context, VICTIM if is_victim else FLOOR)
-        if pfn >= 0 or context is AllocContext.RESERVE:
+        if pfn >= 0:
             return pfn
         return (yield from pressure.slow_path(cpu, order, nodes, site, context))
 
@@ -252,7 +261,7 @@ class PageAllocator:
         own = self.own[cpu.id]
         for candidate in nodes:
             for zone in self._zones_of[candidate]:
-                if zone.is_high and not context.uses_high:
+                if zone.is_away or (zone.is_high and not context.uses_high):
                     continue
                 mark = zone.mark(context, above) if above else 0
                 head, cold = yield from self._from_zone(cpu, own, zone, order, site, mark)
@@ -277,6 +286,8 @@ class PageAllocator:
             own.single_allocs += 1
             head = yield from zone.take(cpu, order, site)
             zone.arrived(head, order)
+            if head >= 0:
+                own.single_pages[zone.index] = own.single_pages.get(zone.index, 0) + (1 << order)
             return head, True
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
@@ -284,6 +295,7 @@ class PageAllocator:
         popped = mine.pages.pop(order)
         if popped is not None:
             mine.allocs += 1
+            mine.more_allocated += (1 << order) - 1
             return popped, mine.fresh.pop(popped, False)
         if (yield from self._is_short(cpu, zone, order, mark)):
             return -1, False
@@ -291,6 +303,8 @@ class PageAllocator:
         if self._hz and ticks - mine.decayed_at >= self._hz:
             yield from self._decay(cpu, zone, mine, site)
         zone.arrived(head, order)
+        if head >= 0:
+            mine.more_allocated += (1 << order) - 1
         return head, True
 
     def _is_short(self, cpu: Cpu, zone: Zone, order: int, mark: int) -> Op[bool]:
@@ -323,7 +337,7 @@ class PageAllocator:
             return False
         mine = own.lists[own.home_index]
         pages = mine.pages
-        if mine.pressure or pages.count + 1 >= pages.high or self._taken.get(pfn) != cpu.id:
+        if mine.pressure or pages.count + 1 >= pages.high or self._taken.get(pfn, -1) & NOT_USER != cpu.id:
             return False  # it may drain, or another processor took the frame
         del self._taken[pfn]
         mine.frees += 1
@@ -347,6 +361,7 @@ class PageAllocator:
         own, ticks = self.own[cpu.id], cpu.ticks
         zone = self.zone_of(pfn)
         cpu.charge(self._costs.free[order], FREE)
+        own.more_freed += (1 << order) - 1
         taker = taken & CPU_MASK
         if taker != cpu.id:
             own.remote_frees += 1
@@ -367,7 +382,12 @@ class PageAllocator:
     def free_owned(self, cpu: Cpu, pfn: Pfn, order: int, site: str) -> Op[None]:
         """Give back what `alloc_owned` gave."""
         self._taken[pfn] &= ~OWNED
+        self.own[cpu.id].owned_freed += 1 << order
         yield from self.free(cpu, pfn, order, site)
+
+    def mark_user(self, pfn: int) -> None:
+        """A frame that has just been taken is for a process."""
+        self._taken[pfn] |= USER
 
     def take_at_boot(self, cpu: Cpu) -> Pfn:
         """A frame for the kernel itself, before the run: takes no time and is never freed.
@@ -450,6 +470,8 @@ class PageAllocator:
         yield from cpu.look()
         own = self.own[cpu.id]
         for index in sorted(own.lists):
+            if cpu.clock >= cpu.limit:
+                yield from cpu.look()  # a remote drain may come between two lists
             mine = own.lists[index]
             if mine.pages.count:
                 heads = mine.pages.take_coldest(mine.pages.count)
@@ -465,6 +487,11 @@ class PageAllocator:
         """Order of the block that somebody took and that begins there."""
         taken = self._taken.get(pfn)
         return None if taken is None else taken >> ORDER_SHIFT
+
+    @property
+    def taken(self) -> Mapping[int, int]:
+        """Blocks in callers' hands: first frame, and order, OWNED, USER and processor in one number."""
+        return self._taken
 
     def taken_pages(self) -> int:
         """Frames in the hands of callers."""

@@ -20,8 +20,11 @@ class Pressure(Protocol):
     def is_victim(self, cpu: Cpu) -> bool:
         """The thread that runs there is to die: it may use what others may not."""
 
-    def wake(self, cpu: Cpu, order: int, nodes: Sequence[NodeId]) -> None:
-        """Zones of these nodes are below their low mark: start their reclaimers; synchronised."""
+    def wake(self, cpu: Cpu, order: int, nodes: Sequence[NodeId], context: AllocContext) -> None:
+        """Zones of these nodes that the context may use are below their low mark: start their reclaimers.
+
+        Synchronised.
+        """
 
     def slow_path(
         self, cpu: Cpu, order: int, nodes: Sequence[NodeId], site: str, context: AllocContext
@@ -36,5 +39,5 @@ class Pressure(Protocol):
 class PageGate(Protocol):
     """Who may refuse requests."""
 
-    def refuses(self, cpu: Cpu, order: int, site: str, context: AllocContext) -> bool:
-        """The request is to fail; after a look."""
+    def refuses(self, cpu: Cpu, order: int, site: str, context: AllocContext) -> Op[bool]:
+        """The request is to fail."""

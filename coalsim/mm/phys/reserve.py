@@ -29,6 +29,7 @@ class EmergencyReserve:
         self._frames = frames
         self._lock = lock
         self._cost = cost
+        self._moving: dict[Pfn, None] = {}  # frames on their way in or out
         self.taken = 0
         self.lowest = len(frames)
 
@@ -41,26 +42,35 @@ class EmergencyReserve:
         """Frames in it; at a barrier or synchronised."""
         return len(self._frames)
 
+    def frames(self) -> list[Pfn]:
+        """Frames in it or on their way in or out: nobody else has them; at a barrier."""
+        return [*self._frames, *self._moving]
+
     def take(self, cpu: Cpu, site: str) -> Op[Pfn]:
-        """A frame, or -1."""
+        """A frame, or -1; the caller's as soon as this returns."""
         found = Pfn(-1)
         yield from self._lock.acquire(cpu, site)
         yield from cpu.sync()
         if self._frames:
             found = self._frames.pop()
+            self._moving[found] = None
             self.taken += 1
             self.lowest = min(self.lowest, len(self._frames))
         cpu.charge(self._cost, self._lock.hold_cause)
         yield from self._lock.release(cpu)
+        self._moving.pop(found, None)
         return found
 
     def top_up(self, cpu: Cpu, pfn: Pfn, site: str) -> Op[bool]:
-        """Put a frame in; False: it is full."""
+        """Put a frame in, which nobody else has any more; False: it is full, and the frame the caller's."""
+        self._moving[pfn] = None
         yield from self._lock.acquire(cpu, site)
         yield from cpu.sync()
         has_room = len(self._frames) < self.size
         if has_room:
             self._frames.append(pfn)
+            del self._moving[pfn]
         cpu.charge(self._cost, self._lock.hold_cause)
         yield from self._lock.release(cpu)
+        self._moving.pop(pfn, None)
         return has_room

@@ -11,7 +11,7 @@ their way, by a processor that waits for the lock or has just had it, are `movin
 Source: Linux mm/page_alloc.c (`rmqueue_bulk`, `free_pcppages_bulk`, `rmqueue_buddy`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 
 from coalsim.cpus.cpu import Cpu
@@ -23,7 +23,7 @@ from coalsim.mm.phys.fragmentation import Watermarks
 from coalsim.mm.phys.pagelist import BELOW_HIGH, CALM, PageList
 from coalsim.mm.phys.pagelist_rules import PageListRules
 from coalsim.mm.phys.source import FrameSource
-from coalsim.units import NodeId, Pfn, Time
+from coalsim.units import FOREVER, NodeId, Pfn, Time
 
 
 class Above(IntEnum):
@@ -33,9 +33,10 @@ class Above(IntEnum):
     LOW = 1
     FLOOR = 2
     VICTIM = 3
+    HIGH = 4
 
 
-EMPTY, LOW, FLOOR, VICTIM = Above
+EMPTY, LOW, FLOOR, VICTIM, HIGH = Above
 NO_MARKS = Watermarks(0, 0, 0, 0)
 
 
@@ -45,16 +46,19 @@ class OwnList:
     __slots__ = (
         "alloc_misses",
         "allocs",
+        "busy_until",
         "decayed_at",
         "drain_pages",
         "drains",
         "free_misses",
         "frees",
         "fresh",
+        "more_allocated",
         "pages",
         "pressure",
         "refill_pages",
         "refills",
+        "when_free",
     )
 
     def __init__(self, pages: PageList) -> None:
@@ -62,11 +66,14 @@ class OwnList:
         self.fresh: dict[int, bool] = {}  # listed blocks of several frames that nobody has had yet
         self.pressure = CALM  # the zone's, as seen at the last visit
         self.decayed_at = 0  # timer tick of the last decay
+        self.busy_until: Time = 0  # end of the last refill; FOREVER while that is not known
+        self.when_free: Callable[[], None] | None = None  # a remote drain, which waits for the list's lock
         self.reset()
 
     def reset(self) -> None:
         """Forget what was counted, at the end of the warm-up."""
         self.allocs = self.frees = 0  # blocks that the list gave and got
+        self.more_allocated = 0  # pages of the blocks that it gave, beyond the first of each
         self.alloc_misses = self.free_misses = 0  # those of them that went to the zone's lock
         self.refills = self.refill_pages = 0
         self.drains = self.drain_pages = 0
@@ -125,6 +132,7 @@ class Zone:
         self.protection = protection
         self._kernel_level = kernel_level
         self.is_high = is_high
+        self.is_away = False  # it gives nothing for a while: an injected fault
         self._locked = lock.section if irqsave else lock.interruptible_section
         self.free = GuardedCount(source.free_frames)
         self._longest: dict[int, Time] = {}  # batch in pages -> longest hold
@@ -134,7 +142,10 @@ class Zone:
         """Frames that a request leaves here at least."""
         if context is AllocContext.RESERVE:
             return 0
-        least = self.marks.low if above is LOW else context.floor(self.marks.min, is_victim=above is VICTIM)
+        if above is LOW or above is HIGH:
+            least = self.marks.low if above is LOW else self.marks.high
+        else:
+            least = context.floor(self.marks.min, is_victim=above is VICTIM)
         highest = len(self.protection) - 1 if context.uses_high else self._kernel_level
         return least + self.protection[highest]
 
@@ -167,7 +178,11 @@ class Zone:
             self._changed(cpu, grant, own, -(len(heads) << order))
             return hold
 
-        yield from self._section(cpu, body, count << order, site)
+        own.busy_until = FOREVER
+        _, own.busy_until = yield from self._section(cpu, body, count << order, site)
+        if own.when_free is not None:
+            then, own.when_free = own.when_free, None
+            then()
         return found
 
     def drain(self, cpu: Cpu, own: OwnList, due: int, order: int, site: str) -> Op[None]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.runqueue import Thread
 from coalsim.engine.clock import Op
-from coalsim.locks.nap import Bell
+from coalsim.locks.nap import Bell, make_ready
 from coalsim.profiles.costs import KernelCosts
 from coalsim.units import Time
 
@@ -36,7 +36,7 @@ def on_each(
 
     for other in others:
         yield from cpu.sync()
-        other.enqueue(Thread(f"kworker/{other.id}", run(other)), cpu.clock + wake_latency)
+        make_ready(other, Thread(f"kworker/{other.id}", run(other)), cpu.clock + wake_latency)
         cpu.charge(costs.wake_up, site)
     if others:
         yield from bell.wait(cpu, site)

@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.runqueue import Thread
 from coalsim.engine.clock import Op
+from coalsim.locks.nap import make_ready
+from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.pages import PageAllocator
-from coalsim.mm.phys.zone import Zone
+from coalsim.mm.phys.zone import HIGH, Zone
 from coalsim.mm.reclaim.shrinker import CLUSTER, FIRST_PRIORITY, NodeReclaim
 from coalsim.units import NodeId, Time
 
@@ -52,6 +54,7 @@ class Kswapd:
         self._pages = pages
         self._wake_latency = wake_latency
         self.is_running = False
+        self._for = AllocContext.KERNEL  # who woke it: its zones are to be above their high marks
         self.failures = 0  # runs in vain, one after the other
         self.runs = 0
         self.reclaimed = 0
@@ -65,14 +68,15 @@ class Kswapd:
         """Forget what was counted, at the end of the warm-up."""
         self.runs = self.reclaimed = 0
 
-    def wake(self, cpu: Cpu) -> bool:
-        """A zone is short; whether that made it run.  Synchronised."""
-        if self.is_running or self.is_hopeless or self._is_balanced(cpu):
+    def wake(self, cpu: Cpu, context: AllocContext) -> bool:
+        """A zone that a request may use is short; whether that made it run.  Synchronised."""
+        if self.is_running or self.is_hopeless or self._is_balanced(cpu, context):
             return False
         self.is_running = True
+        self._for = context
         self.runs += 1
         target = next((other for other in self._cpus if other.is_idle), self._cpus[0])
-        target.enqueue(Thread(f"{KSWAPD}{self.node}", self._run(target)), cpu.clock + self._wake_latency)
+        make_ready(target, Thread(f"{KSWAPD}{self.node}", self._run(target)), cpu.clock + self._wake_latency)
         return True
 
     def _run(self, cpu: Cpu) -> Op[None]:
@@ -104,6 +108,11 @@ class Kswapd:
             if freed < CLUSTER or self._is_balanced(cpu):
                 return gained
 
-    def _is_balanced(self, cpu: Cpu) -> bool:
-        """A zone of the node could serve what is asked for and stay above its high mark; synchronised."""
-        return any(zone.free.read(cpu) > zone.marks.high + zone.protection[-1] for zone in self._zones)
+    def _is_balanced(self, cpu: Cpu, context: AllocContext | None = None) -> bool:
+        """A zone could serve who asks, or who woke it, and stay above its high mark; synchronised."""
+        asker = context or self._for
+        return any(
+            zone.free.read(cpu) > zone.mark(asker, HIGH)
+            for zone in self._zones
+            if asker.uses_high or not zone.is_high
+        )

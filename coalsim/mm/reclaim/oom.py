@@ -1,13 +1,15 @@
 """The OOM killer: when nothing can be reclaimed, a process has to go.
 
     out_of_memory -> a victim is dying already --> wait for it
+                  -> memory has come back -------> take it
+                  -> kernel.oom=panic ---------> panic, unless the request may use some nodes only
                   -> nobody to kill -----------> the caller panics, or fails
-                  -> kernel.oom=panic ---------> panic
                   -> kill: SIGKILL to every thread, its requests may go below the marks,
                      the reaper takes its memory if it does not go by itself
 
 One at a time, behind a lock that is only tried: who comes second lets the first one work.
-Source: Linux mm/oom_kill.c (`out_of_memory`, `oom_kill_process`), mm/page_alloc.c
+The report shows the processes at the moment of the choice, so the points can be recomputed from it.
+Source: Linux mm/oom_kill.c (`out_of_memory`, `check_panic_on_oom`, `oom_kill_process`), mm/page_alloc.c
 (`__alloc_pages_may_oom`).
 """
 
@@ -19,14 +21,23 @@ from coalsim.engine.clock import Op
 from coalsim.errors import KernelPanic
 from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.zone import Zone
-from coalsim.mm.reclaim.oom_report import Machine, report_of, zone_states
-from coalsim.mm.reclaim.victims import Candidate, Footprint, badness, choose, oom_score
+from coalsim.mm.reclaim.oom_report import Machine, TaskRow, report_of, row_of, zone_states
+from coalsim.mm.reclaim.victims import (
+    Candidate,
+    Footprint,
+    badness,
+    choose,
+    eligible,
+    may_help,
+    oom_score,
+)
 from coalsim.mm.virt.process import Process
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.pressure_switches import OomAction
 from coalsim.units import NodeId, Time
 
 OOM = "oom killer"
+PANIC = "Kernel panic - not syncing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +72,6 @@ class OomKiller:
         processes: all there are, in the order in which they were made.
         costs: of the kernel.
         action: what is done.
-        wake_latency: from a wake-up to a thread's first step on an idle processor.
     """
 
     def __init__(
@@ -70,17 +80,30 @@ class OomKiller:
         processes: Callable[[], Sequence[Process]],
         costs: KernelCosts,
         action: OomAction,
-        wake_latency: Time,
     ) -> None:
         self._zones = zones
         self._processes = processes
         self._costs = costs
         self._action = action
-        self._wake_latency = wake_latency
         self._is_busy = False
         self.kills: list[Kill] = []
         self.say: Callable[[Time, str], None] | None = None  # takes a text for the kernel's log
         self.start_reaper: Callable[[Cpu, Process], None] | None = None
+
+    def begin(self, cpu: Cpu) -> Op[bool]:
+        """Whether it is the caller who may kill: nobody else is about to, and no victim is on its way out.
+
+        The caller tries once more to get its memory, and ends with `out_of_memory` or `never_mind`.
+        """
+        yield from cpu.sync()
+        if self._is_busy or self._somebody_is_dying():
+            return False
+        self._is_busy = True
+        return True
+
+    def never_mind(self) -> None:
+        """The last try has been lucky; synchronised."""
+        self._is_busy = False
 
     def out_of_memory(self, cpu: Cpu, need: Need) -> Op[bool]:
         """Make room by killing; False: there is nobody left to kill.
@@ -88,29 +111,29 @@ class OomKiller:
         Raises:
             KernelPanic: `kernel.oom` says so.
         """
-        yield from cpu.sync()
-        if self._is_busy or self._somebody_is_dying():
-            return True
-        self._is_busy = True
+        constraint, total = self._constraint(need), self._total(need)
+        if self._action == "panic" and not constraint:
+            text = yield from self.report(cpu, need)
+            raise KernelPanic(f"{text}\n{PANIC}: Out of memory: system-wide panic_on_oom is enabled")
         processes = [process for process in self._processes() if not process.is_over]
         cpu.charge(len(processes) * self._costs.oom_scan_task, OOM)
         yield from cpu.sync()
         candidates = [candidate_of(process) for process in processes]
-        total = self._total(need)
-        chosen = choose(candidates, total, self._constraint(need))
-        if chosen < 0 or self._action == "panic":
+        chosen = choose(candidates, total, constraint)
+        if chosen < 0:
             self._is_busy = False
-            if chosen < 0:
-                return False
-            text = yield from self.report(cpu, need)
-            raise KernelPanic(f"{text}\nKernel panic - not syncing: Out of memory: panic_on_oom is enabled")
+            return False
         victim = processes[chosen]
         points = [badness(one.footprint, one.oom_score_adj, total) for one in candidates]
-        others = [number for index, number in enumerate(points) if index != chosen]
+        others = [
+            number
+            for index, number in enumerate(points)
+            if index != chosen and eligible(candidates[index], constraint)
+        ]
         victim.is_victim = victim.space.is_victim = True
-        at = cpu.clock
+        at, rows = cpu.clock, self._rows(need)
         cpu.charge(self._costs.oom_fixed, OOM)
-        report = yield from self.report(cpu, need, victim)
+        report = yield from self.report(cpu, need, rows, row_of(victim))
         yield from cpu.sync()
         self.kills.append(
             Kill(
@@ -148,12 +171,22 @@ class OomKiller:
         for task in victim.tasks:
             if not task.has_ended:
                 cpu.post(task.cpu, task.take_kill)
-                task.rouse(cpu.clock + self._wake_latency)
         if self.start_reaper is not None:
             self.start_reaper(cpu, victim)
 
-    def report(self, cpu: Cpu, need: Need, victim: Process | None = None) -> Op[str]:
-        """The text that the kernel's log gets."""
+    def _rows(self, need: Need) -> list[TaskRow]:
+        """The processes that the request could be helped by, as they are now; synchronised."""
+        constraint = self._constraint(need)
+        return [
+            row_of(one)
+            for one in self._processes()
+            if not one.is_over and may_help(one.allowed_nodes, constraint)
+        ]
+
+    def report(
+        self, cpu: Cpu, need: Need, rows: Sequence[TaskRow] | None = None, victim: TaskRow | None = None
+    ) -> Op[str]:
+        """The text that the kernel's log gets; with the processes as the choice saw them."""
         states = yield from zone_states(cpu, self._zones)
         yield from cpu.sync()
         process = next(
@@ -162,8 +195,7 @@ class OomKiller:
         return report_of(
             Machine(
                 zones=states,
-                processes=[one for one in self._processes() if not one.is_over],
-                total=self._total(need),
+                tasks=self._rows(need) if rows is None else rows,
                 constraint=self._constraint(need),
             ),
             cpu,

@@ -16,7 +16,7 @@ from simpy.events import Event
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.runqueue import Thread
 from coalsim.engine.clock import RANK_MESSAGE, Op
-from coalsim.locks.nap import nap
+from coalsim.locks.nap import make_ready, nap
 from coalsim.mm.virt.process import Process
 from coalsim.mm.virt.unmap import Unmapping
 from coalsim.units import MS, Time
@@ -48,7 +48,7 @@ class OomReaper:
 
         def fire(_: Event) -> None:
             target = next((other for other in self._cpus if other.is_idle), self._cpus[0])
-            target.enqueue(Thread(REAPER, self._run(target, victim)), env._now + env.lookahead + 1)
+            make_ready(target, Thread(REAPER, self._run(target, victim)), env._now + env.lookahead + 1)
 
         # not before the kill has reached the victim's processors
         env.post_event(cpu.clock + max(self._delay, 2 * env.lookahead + 1), RANK_MESSAGE + cpu.id, fire)
@@ -61,8 +61,7 @@ class OomReaper:
             yield from cpu.sync()
             if victim.is_over:
                 return
-            can_try = not space.is_ranged and not space.faults_to_end
-            if can_try and (yield from space.mmap_lock.try_read(cpu, REAPER)):
+            if not space.faults_to_end and (yield from space.mmap_lock.try_read(cpu, REAPER)):
                 yield from self._take(cpu, victim)
                 yield from space.mmap_lock.release_read(cpu)
                 yield from cpu.sync()
@@ -85,5 +84,7 @@ class OomReaper:
         self.reaped += taken
         left = max(0, space.rss.written) * 4
         self._say(
-            cpu.clock, f"oom_reaper: reaped process {victim.pid} ({victim.name}), now anon-rss:{left}kB"
+            cpu.clock,
+            f"oom_reaper: reaped process {victim.pid} ({victim.name}), now anon-rss:{left}kB, "
+            "file-rss:0kB, shmem-rss:0kB",
         )

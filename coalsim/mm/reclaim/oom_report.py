@@ -2,8 +2,9 @@
 
     who asked for what -> where -> memory by zone and block size -> the processes -> the verdict
 
+All resident pages are shown as anonymous ones.
 Free pages by zone are counted as the kernel counts them: with the zone's lock held.
-Source: Linux mm/oom_kill.c (`dump_header`, `dump_tasks`, `__oom_kill_process`),
+Source: Linux mm/oom_kill.c (`dump_header`, `dump_task`, `dump_oom_victim`, `__oom_kill_process`),
 mm/show_mem.c (`show_free_areas`), as of 6.18.
 """
 
@@ -31,13 +32,37 @@ class ZoneState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskRow:
+    """One process when the victim was chosen; in pages."""
+
+    pid: int
+    name: str
+    total_vm: int
+    rss: int
+    tables: int
+    oom_score_adj: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """What the report is about."""
 
     zones: Sequence[ZoneState]
-    processes: Sequence[Process]
-    total: int
+    tasks: Sequence[TaskRow]
     constraint: tuple[NodeId, ...]
+
+
+def row_of(process: Process) -> TaskRow:
+    """A process as it is now; synchronised."""
+    space = process.space
+    return TaskRow(
+        pid=process.pid,
+        name=process.name,
+        total_vm=sum(area.pages for area in space.areas),
+        rss=max(0, space.rss.written),
+        tables=space.tables.num_tables,
+        oom_score_adj=process.oom_score_adj,
+    )
 
 
 def zone_states(cpu: Cpu, zones: Sequence[Zone]) -> Op[list[ZoneState]]:
@@ -60,14 +85,15 @@ def report_of(
     context: AllocContext,
     site: str,
     process: Process | None,
-    victim: Process | None,
+    victim: TaskRow | None,
 ) -> str:
     """The whole text; synchronised."""
     name = process.name if process is not None else "kernel"
     pid = process.pid if process is not None else 0
     adjustment = process.oom_score_adj if process is not None else 0
     lines = [
-        f"{name} invoked oom-killer: gfp_mask={context.gfp}, order={order}, oom_score_adj={adjustment}",
+        f"{name} invoked oom-killer: gfp_mask={context.gfp_mask:#x}({context.gfp}), order={order}, "
+        f"oom_score_adj={adjustment}",
         f"CPU: {cpu.id} UID: 0 PID: {pid} Comm: {name}",
         "Call Trace:",
         f" {site}",
@@ -76,8 +102,9 @@ def report_of(
         *(_buddy_line(state) for state in machine.zones),
         f"{sum(state.zone.frames for state in machine.zones)} pages RAM",
         "Tasks state (memory values in pages):",
-        "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name",
-        *(_task_line(one) for one in machine.processes),
+        "[  pid  ]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem pgtables_bytes swapents "
+        "oom_score_adj name",
+        *(_task_line(one) for one in machine.tasks),
     ]
     if victim is not None:
         lines += _verdict(machine, victim)
@@ -101,26 +128,20 @@ def _buddy_line(state: ZoneState) -> str:
     return f"Node {state.zone.node} {state.zone.name}: {' '.join(cells)} = {total}kB"
 
 
-def _task_line(process: Process) -> str:
-    space = process.space
+def _task_line(row: TaskRow) -> str:
+    """As the kernel prints it, whose columns are not those of its heading."""
     return (
-        f"[{process.pid:7}] {0:5} {process.pid:5} {total_vm(process):8} {max(0, space.rss.written):8} "
-        f"{space.tables.num_tables * PAGE_SIZE:14} {0:8} {process.oom_score_adj:13} {process.name}"
+        f"[{row.pid:7}] {0:5} {row.pid:5} {row.total_vm:8} {row.rss:8} {row.rss:8} {0:8} {0:9} "
+        f"{row.tables * PAGE_SIZE:8} {0:8}         {row.oom_score_adj:5} {row.name}"
     )
 
 
-def _verdict(machine: Machine, victim: Process) -> list[str]:
+def _verdict(machine: Machine, victim: TaskRow) -> list[str]:
     nodes = ",".join(map(str, machine.constraint))
     constraint, mask = ("CONSTRAINT_MEMORY_POLICY", nodes) if nodes else ("CONSTRAINT_NONE", "(null)")
-    space = victim.space
     return [
         f"oom-kill:constraint={constraint},nodemask={mask},task={victim.name},pid={victim.pid},uid=0",
-        f"Out of memory: Killed process {victim.pid} ({victim.name}) total-vm:{total_vm(victim) * KIB}kB, "
-        f"anon-rss:{max(0, space.rss.written) * KIB}kB, UID:0 pgtables:{space.tables.num_tables * KIB}kB "
-        f"oom_score_adj:{victim.oom_score_adj}",
+        f"Out of memory: Killed process {victim.pid} ({victim.name}) total-vm:{victim.total_vm * KIB}kB, "
+        f"anon-rss:{victim.rss * KIB}kB, file-rss:0kB, shmem-rss:0kB, UID:0 "
+        f"pgtables:{victim.tables * KIB}kB oom_score_adj:{victim.oom_score_adj}",
     ]
-
-
-def total_vm(process: Process) -> int:
-    """Pages of all its areas; synchronised."""
-    return sum(area.pages for area in process.space.areas)

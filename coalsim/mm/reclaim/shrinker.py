@@ -41,7 +41,7 @@ class NodeReclaim:
     """
 
     def __init__(self, shrinkers: Sequence[Shrinker], costs: KernelCosts) -> None:
-        self.shrinkers = shrinkers
+        self.shrinkers = list(shrinkers)
         self._costs = costs
 
     def round(self, cpu: Cpu, node: NodeId, want: int, priority: int, site: str) -> Op[int]:

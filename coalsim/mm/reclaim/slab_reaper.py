@@ -22,6 +22,7 @@ from coalsim.engine.messages import Shot
 from coalsim.mm.kmem.kmalloc import Kmalloc
 from coalsim.mm.kmem.magazine import Magazine
 from coalsim.mm.kmem.magazine_cache import MagazineCache
+from coalsim.mm.phys.pages import PageAllocator
 from coalsim.mm.reclaim.everywhere import on_each
 from coalsim.profiles.costs import KernelCosts
 from coalsim.units import SEC, CpuId, NodeId, Time
@@ -37,6 +38,7 @@ class SlabReaper:
 
     Args:
         objects: whose caches.
+        pages: to which slabs give their pages back.
         cpus: the processors.
         costs: of the kernel.
         flights: by processor, how long an interrupt takes to each other.
@@ -47,6 +49,7 @@ class SlabReaper:
     def __init__(
         self,
         objects: Kmalloc,
+        pages: PageAllocator,
         cpus: Sequence[Cpu],
         costs: KernelCosts,
         flights: Callable[[CpuId], Sequence[Time]],
@@ -54,6 +57,7 @@ class SlabReaper:
         wake_latency: Time,
     ) -> None:
         self._objects = objects
+        self._pages = pages
         self._cpus = cpus
         self._costs = costs
         self._flights = flights
@@ -63,12 +67,18 @@ class SlabReaper:
         self._ended: Time = -REAP_INTERVAL
         self._is_reaping = False
         self._has_magazines = any(isinstance(cache, MagazineCache) for cache in objects.caches)
+        self._given = 0  # pages, by the reap that goes on
         self.reaps = 0
         self.reaped = 0  # pages
 
     def reset(self) -> None:
         """Forget what was counted, at the end of the warm-up."""
         self.reaps = self.reaped = 0
+
+    @property
+    def is_reaping(self) -> bool:
+        """Somebody reaps; synchronised."""
+        return self._is_reaping
 
     def reclaimable(self, node: NodeId) -> int:
         """Nobody knows before; as in Linux the hope for more memory counts pages of the LRU lists only."""
@@ -92,16 +102,15 @@ class SlabReaper:
 
     def _reap(self, cpu: Cpu, site: str) -> Op[int]:
         """Reap all caches, one reap at a time; synchronised."""
-        self._is_reaping, self._began = True, cpu.clock
+        self._is_reaping, self._began, self._given = True, cpu.clock, 0
         caches = [cache for cache in self._objects.caches if isinstance(cache, MagazineCache)]
-        given = 0
         if caches:
             detached = yield from self._detach_everywhere(cpu, caches)
             for cache in caches:
                 magazines = [magazine for owner, magazine in detached if owner is cache]
                 if magazines:
-                    yield from cache.put_back(cpu, magazines, site)
-                given += yield from cache.drain_shared(cpu, site)
+                    yield from self._counted(cpu, cache.put_back(cpu, magazines, site))
+                yield from self._counted(cpu, cache.drain_shared(cpu, site))
         else:
             others = [other for other in self._cpus if other is not cpu]
             yield from self._flush_own(cpu, site)
@@ -109,16 +118,26 @@ class SlabReaper:
                 cpu, others, partial(self._flush_own, site=site), self._costs, self._wake_latency, REAP
             )
             for any_cache in self._objects.caches:
-                given += yield from any_cache.drain_shared(cpu, site)
+                yield from self._counted(cpu, any_cache.drain_shared(cpu, site))
         yield from cpu.sync()
         self._is_reaping, self._ended = False, cpu.clock
         self.reaps += 1
-        self.reaped += given
-        return given
+        self.reaped += self._given
+        return self._given
 
     def _flush_own(self, cpu: Cpu, site: str) -> Op[None]:
         for cache in self._objects.caches:
-            yield from cache.drain_cpu(cpu, site)
+            yield from self._counted(cpu, cache.drain_cpu(cpu, site))
+
+    def _counted(self, cpu: Cpu, work: Op[object]) -> Op[None]:
+        """Do some work of this processor that does not sleep, and count the pages that it gives back."""
+        yield from cpu.look()
+        own = self._pages.own[cpu.id]
+        before = own.owned_freed
+        yield from work
+        given = own.owned_freed - before
+        yield from cpu.sync()
+        self._given += given
 
     def _detach_everywhere(
         self, cpu: Cpu, caches: Sequence[MagazineCache]

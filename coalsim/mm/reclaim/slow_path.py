@@ -1,6 +1,6 @@
 """The slow path of an allocation: no zone is above what the request has to leave.
 
-    direct reclaim -> again -> drain page lists, reap caches -> again -> ... 16 rounds without a page
+    direct reclaim -> again -> reap caches, drain page lists -> again -> ... 16 rounds without a page
                    -> OOM killer -> sleep a tick -> again
 
     ATOMIC   cannot wait: it has had its chance, and fails
@@ -24,12 +24,12 @@ from coalsim.locks.lockdep import check_may_sleep
 from coalsim.locks.nap import nap
 from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.pages import NONE, PageAllocator
-from coalsim.mm.phys.zone import FLOOR, VICTIM
+from coalsim.mm.phys.zone import FLOOR, HIGH, VICTIM
 from coalsim.mm.reclaim.draining import PageDrain
 from coalsim.mm.reclaim.kswapd import Kswapd
-from coalsim.mm.reclaim.oom import Need, OomKiller
+from coalsim.mm.reclaim.oom import PANIC, Need, OomKiller
 from coalsim.mm.reclaim.oom_reaper import OomReaper
-from coalsim.mm.reclaim.shrinker import CLUSTER, FIRST_PRIORITY, RECLAIM, NodeReclaim
+from coalsim.mm.reclaim.shrinker import CLUSTER, FIRST_PRIORITY, RECLAIM, NodeReclaim, Shrinker
 from coalsim.mm.reclaim.slab_reaper import SlabReaper
 from coalsim.mm.virt.space import AddressSpace
 from coalsim.profiles.costs import KernelCosts
@@ -37,6 +37,7 @@ from coalsim.units import NodeId, Pfn, Time
 
 COSTLY_ORDER = 3
 """Nobody is killed for blocks of more than 2**3 pages."""
+NOBODY = "Out of memory and no killable processes..."
 ROUNDS_IN_VAIN = 16
 SHORTEST_NAP: Time = 1_000_000_000
 """1 ms, where the kernel has no tick to count by."""
@@ -95,6 +96,10 @@ class SlowPath:
         self.counts = PressureCounts()
         self.flush_lazily_freed: Callable[[Cpu], Op[None]] | None = None  # what waits for a lazy flush
 
+    def add_shrinker(self, shrinker: Shrinker) -> None:
+        """One more who can give memory back, asked before the others; before the run."""
+        self._reclaim.shrinkers.insert(0, shrinker)
+
     def reset(self) -> None:
         """Forget what was counted, at the end of the warm-up."""
         self.counts.reset()
@@ -109,9 +114,9 @@ class SlowPath:
         space = None if cpu.current is None else cpu.current.space
         return isinstance(space, AddressSpace) and space.is_victim
 
-    def wake(self, cpu: Cpu, order: int, nodes: Sequence[NodeId]) -> None:
+    def wake(self, cpu: Cpu, order: int, nodes: Sequence[NodeId], context: AllocContext) -> None:
         """Start the reclaimers of nodes that are not balanced; synchronised."""
-        woken = sum(self.kswapds[node].wake(cpu) for node in nodes if node in self.kswapds)
+        woken = sum(self.kswapds[node].wake(cpu, context) for node in nodes if node in self.kswapds)
         cpu.charge(woken * self._costs.wake_up, RECLAIM)
 
     def slow_path(
@@ -136,23 +141,32 @@ class SlowPath:
                 return found
             if not gained and not in_vain:
                 self.counts.drain_pages += 1
-                gained += yield from self.drain.drain(cpu, site)
                 gained += yield from self.slab_reaper.reap_since(cpu, stalled, site)
+                gained += yield from self.drain.drain(cpu, site)  # what was reaped lies on lists
                 found = yield from self._try(cpu, order, nodes, site, context)
                 if found >= 0:
                     return found
             yield from cpu.sync()
-            if self.is_victim(cpu):
+            if self.is_victim(cpu) and context is not AllocContext.MUST:
                 return NONE
             in_vain = 0 if gained and order <= COSTLY_ORDER else in_vain + 1
             if in_vain < ROUNDS_IN_VAIN and self._has_hope(cpu, nodes):
                 continue
             if order > COSTLY_ORDER and context is not AllocContext.MUST:
                 return NONE
+            if self.slab_reaper.is_reaping:  # what comes of it may be enough
+                yield from nap(cpu, self._nap, site)
+                continue
             need = Need(order=order, nodes=tuple(nodes), context=context, site=site)
-            helped = yield from self.oom.out_of_memory(cpu, need)
-            if not helped:
-                return (yield from self._last_resort(cpu, need))
+            if (yield from self.oom.begin(cpu)):
+                # above the high mark: only to see what a victim has left that has just gone
+                found = yield from self._pages.first_of(cpu, order, nodes, site, context, HIGH)
+                if found >= 0:
+                    yield from cpu.sync()
+                    self.oom.never_mind()
+                    return found
+                if not (yield from self.oom.out_of_memory(cpu, need)):
+                    return (yield from self._last_resort(cpu, need))
             in_vain = 0
             yield from nap(cpu, self._nap, site)
             stalled = cpu.clock
@@ -202,7 +216,4 @@ class SlowPath:
             if found >= 0:
                 return found
         report = yield from self.oom.report(cpu, need)
-        what = (
-            "critical allocation" if need.context is AllocContext.MUST else "system is deadlocked on memory"
-        )
-        raise KernelPanic(f"{report}\nKernel panic - not syncing: Out of memory: {what}")
+        raise KernelPanic(f"{report}\n{NOBODY}\n{PANIC}: System is deadlocked on memory")

@@ -2,7 +2,7 @@
 
     points = resident + swap + page-table pages + adjustment x (total / 1000)
 
-The process with the most points is the victim; of equal ones the one made first.  An adjustment
+The process with the most points is the victim; of equal ones the one made last.  An adjustment
 of -1000 makes a process unkillable.  While a victim is still on its way out, and its memory has
 not been taken either, nobody else is chosen.  A request that may only use some nodes chooses
 among processes that may use one of them.
@@ -72,7 +72,11 @@ def eligible(candidate: Candidate, nodes: Sequence[NodeId]) -> bool:
     """Whether its death could help a request that may only use these nodes; none: all."""
     if candidate.is_over or candidate.oom_score_adj == UNKILLABLE:
         return False
-    allowed = candidate.allowed_nodes
+    return may_help(candidate.allowed_nodes, nodes)
+
+
+def may_help(allowed: Sequence[NodeId], nodes: Sequence[NodeId]) -> bool:
+    """Whether a process that may use some nodes can have memory of others; none: all."""
     return not nodes or not allowed or any(node in nodes for node in allowed)
 
 
@@ -82,6 +86,6 @@ def choose(candidates: Sequence[Candidate], total: int, nodes: Sequence[NodeId])
     for index, candidate in enumerate(candidates):
         if eligible(candidate, nodes):
             points = badness(candidate.footprint, candidate.oom_score_adj, total)
-            if best < 0 or points > most:
+            if best < 0 or points >= most:
                 best, most = index, points
     return best

@@ -70,9 +70,10 @@ class Sender:
         sends = self._delivery.send_times(cpu, targets)
         parties = parties_of(sends.arrivals, self._queues, cpu.transfer)
         made = Sending(list(targets), self.enqueue(cpu, targets), sends.busy, sends.irq_off, parties)
-        if len(self._kept) >= KEPT:
-            del self._kept[next(iter(self._kept))]
-        self._kept[cpu.id] = made
+        if self._delivery.is_steady:
+            if len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[cpu.id] = made
         return made
 
     def enqueue(self, cpu: Cpu, targets: Sequence[Cpu]) -> Time:
