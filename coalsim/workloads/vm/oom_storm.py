@@ -23,7 +23,7 @@ from coalsim.workloads.synthetic.places import Spread, choose_cpus
 
 CHUNK = 64
 """Pages that a process maps and writes at a time."""
-DAEMON_CHUNKS = 2
+DAEMONS, DAEMON_CHUNKS = 2, 2
 HOLD = 1 * MS
 """How long a process keeps what it has."""
 
@@ -62,7 +62,7 @@ class OomStorm:
             chunks = int((0.25 + 0.75 * sizes.random()) * self.mib * MIB / PAGE_SIZE / CHUNK) or 1
             if number < self.unkillable:
                 process.oom_score_adj = UNKILLABLE
-                chunks = DAEMON_CHUNKS
+                chunks = DAEMON_CHUNKS if number < DAEMONS else chunks
             for thread in range(self.threads):
                 cpu = CpuId(cpus[turn % len(cpus)])
                 turn += 1
