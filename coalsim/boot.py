@@ -9,19 +9,19 @@ finds systems in which nothing can happen any more.
 """
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from simpy.events import Event
 
+from coalsim.boot_injection import inject
+from coalsim.boot_leak_scan import build_leak_scan
 from coalsim.boot_pressure import PressureParts, build_pressure, set_reserve_aside
-from coalsim.boot_vm import VmParts, build_vm, delivery_of, flush_times
+from coalsim.boot_reach import interrupt_latency, lookahead, vcpus_of
+from coalsim.boot_stuck import who_is_stuck
+from coalsim.boot_vm import VmParts, build_vm
 from coalsim.cpus.cpu import Cpu
-from coalsim.cpus.deadlock import report, report_stuck
-from coalsim.cpus.delivery import lookahead as delivery_lookahead
-from coalsim.cpus.runqueue import Thread, report_asleep
-from coalsim.cpus.vcpu import VcpuSchedule
+from coalsim.cpus.runqueue import Thread
 from coalsim.cpus.virtual import VirtualCpu
 from coalsim.engine.accounts import split_at
 from coalsim.engine.clock import Engine, Op
@@ -36,26 +36,19 @@ from coalsim.locks.lockdep import LockClass
 from coalsim.locks.mutex import Mutex
 from coalsim.locks.registry import make_lock
 from coalsim.locks.rwsem import RwSemaphore
-from coalsim.mm.debug.failing import FailingPages
-from coalsim.mm.debug.kmemleak import Kmemleak
 from coalsim.mm.kmem.magazine_types import MagazineTypes
 from coalsim.mm.manager import MemoryManager
 from coalsim.mm.phys.placement import Placement
-from coalsim.mm.phys.zone import Zone
 from coalsim.mm.reclaim.file_lru import FileLru
 from coalsim.mm.reclaim.slow_path import SlowPath
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.linux import LinuxShootdown
 from coalsim.mm.virt.system import VirtualMemory
 from coalsim.profiles.profile import KernelProfile
-from coalsim.profiles.switches import Switches
-from coalsim.topology.distance import Distance
 from coalsim.topology.machine import Machine
-from coalsim.units import US, CpuId, Time
+from coalsim.units import CpuId, Time
 from coalsim.workloads.base import Meter, Recorder
 
-ALONE: Time = 1 * US
-"""Lookahead of a machine with one CPU, which no interrupt can reach: any will do."""
 RANK_LOAD = 10
 """Locks that a load makes for itself are taken before any of the allocator's."""
 
@@ -126,30 +119,18 @@ class System:
             config.magazine_types,
             config.placement,
         )
-        self._inject()
+        inject(self.injection, self.memory, self.env, self.streams)
         self.meter = Meter(machine.num_cpus, config.recorder)
         self._threads: list[list[Thread]] = [[] for _ in self.cpus]
         self._running = 0
         self._vm: VirtualMemory | None = None
         self.kernel_log: list[tuple[Time, str]] = []
         self.pressure = self._build_pressure() if switches.reclaim or switches.reserve_pages else None
-        self.kmemleak = self._build_kmemleak() if switches.kmemleak else None
+        self.kmemleak = build_leak_scan(self.memory, self.cpus, switches, self.costs, self._wake_latency)
         self.finished = Event(self.env)
         self.env.stuck = self._stuck
         if switches.debug_guard_pages:
             _ = self.vm  # guard pages are holes in page tables
-
-    def _inject(self) -> None:
-        """Let allocations fail, and nodes give nothing for a while."""
-        injection, pages = self.injection, self.memory.pages
-        if injection.fails_pages:
-            pages.gate = FailingPages(injection.fail, self.streams)
-        if injection.fails_objects:
-            self.memory.inject_failures(injection.fail, self.streams)
-        for away in injection.nodes_away:
-            zones = [zone for zone in pages.zones if zone.node == away.node]
-            self.env.declare_barrier(away.begin, partial(_set_away, zones, True))
-            self.env.declare_barrier(away.end, partial(_set_away, zones, False))
 
     def _build_pressure(self) -> SlowPath | None:
         """What happens when memory runs short."""
@@ -167,21 +148,6 @@ class System:
         )
         set_reserve_aside(parts)
         return build_pressure(parts) if self.switches.reclaim else None
-
-    def _build_kmemleak(self) -> Kmemleak:
-        """Who looks for objects that nothing points to."""
-        memory = self.memory
-        assert memory.tracking is not None, "the switch of the scan needs that of tracking"
-        assert memory.tracking.lock is not None
-        return Kmemleak(
-            memory.tracking,
-            memory.pointers,
-            memory.tracking.lock,
-            self.cpus,
-            self.costs,
-            self.switches.kmemleak_min_age,
-            self._wake_latency,
-        )
 
     def _make_mutex(self, class_name: str, rank: int, name: str) -> Lock:
         return make_lock(Mutex, self._class_of(Mutex, class_name, rank), name, self._setup)
@@ -368,79 +334,9 @@ class System:
             raise DeadlockError(stuck)
 
     def _stuck(self) -> str:
-        """Who can never go on; empty if everybody can.
-
-        Either nothing can happen any more, or all waiters of one lock wait although nobody
-        holds it, none of them has been let in, and none is about to be.
-        """
-        blocked = [cpu for cpu in self.cpus if cpu.blocked_on is not None]
-        asleep = [thread for own in self._threads for thread in own if thread.asleep_on is not None]
-        if not blocked and not asleep:
-            return ""
-        moving = [
-            cpu.blocked_on
-            for cpu in blocked
-            if cpu.alarm.armed or (isinstance(cpu.blocked_on, Lock) and cpu.blocked_on.is_passing_on)
-        ]
-        lost = [
-            cpu
-            for cpu in blocked
-            if isinstance(cpu.blocked_on, Lock)
-            and not cpu.blocked_on.blockers()
-            and not any(lock is cpu.blocked_on for lock in moving)
-        ]
-        if lost:
-            return report("lost wake-up, nobody will let these in", report_stuck(lost))
-        at_rest = all(cpu.waiting and not cpu.alarm.armed and not cpu.inbox for cpu in self.cpus)
-        if not moving and at_rest and self.env.only_time_passes:
-            lines = [*report_stuck(blocked), *report_asleep(asleep)]
-            return report("nothing can happen any more", lines)
-        return ""
+        """Who can never go on; empty if everybody can."""
+        return who_is_stuck(self.cpus, self._threads, self.env)
 
     def time_by_cause(self, at: Time) -> list[dict[str, Time]]:
         """Each processor's time from 0 to the barrier at `at`, cause to ps."""
         return [split_at(cpu, at) for cpu in self.cpus]
-
-
-def interrupt_latency(machine: Machine) -> Time:
-    """The shortest time in which an interrupt reaches another processor."""
-    flights = [
-        flight.picoseconds(machine.clock_ghz.value)
-        for distance, flight in machine.ipi_flight.items()
-        if distance is not Distance.SELF
-    ]
-    return min(flights, default=ALONE)
-
-
-def vcpus_of(machine: Machine, streams: Streams, injection: Injection) -> VcpuSchedule | None:
-    """When each processor runs; None where all of them always run.
-
-    Raises:
-        ConfigError: both the host and an injected fault take processors away.
-    """
-    planned, guest = injection.absences(), machine.guest
-    if guest is None:
-        return planned
-    resume = guest.resume.picoseconds(machine.clock_ghz.value)
-    vcpus = VcpuSchedule(guest.preempted_share.value, resume, streams)
-    if planned is not None and vcpus.steals:
-        problem = Problem(
-            key="inject.away",
-            message="the host takes vCPUs of this machine away by itself",
-            remedy="set machine.guest.preempted_share=0, or leave the rules for CPUs out",
-        )
-        raise ConfigError([problem])
-    return vcpus if vcpus.steals else planned
-
-
-def _set_away(zones: Sequence[Zone], is_away: bool) -> None:
-    for zone in zones:
-        zone.is_away = is_away
-
-
-def lookahead(machine: Machine, policy: type[Shootdown], switches: Switches) -> Time:
-    """The shortest time in which one processor reaches another's private state, by whatever means."""
-    shortest = min(interrupt_latency(machine), delivery_lookahead(delivery_of(machine, switches)))
-    if policy.uses_broadcast:
-        shortest = min(shortest, flush_times(machine).broadcast_flight)
-    return shortest

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from coalsim.cpus.cpu import Cpu
 from coalsim.locks.base import Lock, SpinLock
 from coalsim.mm.manager import MemoryManager
-from coalsim.mm.phys.reserve import EmergencyReserve
+from coalsim.mm.phys.reserve import EmergencyReserve, set_frames_aside
 from coalsim.mm.reclaim.draining import PageDrain
 from coalsim.mm.reclaim.kswapd import Kswapd
 from coalsim.mm.reclaim.oom import OomKiller
@@ -84,4 +84,4 @@ def set_reserve_aside(parts: PressureParts) -> None:
         pages, cpu = parts.memory.pages, parts.cpus[CpuId(0)]
         lock = parts.make_spinlock("reserve->lock", RANK_RESERVE, "reserve")
         cost = parts.costs.pcp_pop
-        pages.reserve = EmergencyReserve(pages.set_aside(cpu, count), lock, cost)
+        pages.reserve = EmergencyReserve(set_frames_aside(pages.zones, cpu, count), lock, cost)

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from coalsim.mm.kmem.slab import ObjectRun
-from coalsim.mm.phys.pages import CPU_MASK, ORDER_SHIFT, USER, PageAllocator
+from coalsim.mm.phys.page_ledger import CPU_MASK, ORDER_SHIFT, USER
+from coalsim.mm.phys.pages import PageAllocator
 from coalsim.mm.phys.ram import Ram
 from coalsim.mm.phys.zone import Zone
 from coalsim.units import PAGE_SIZE, CpuId, NodeId, Pfn

@@ -4,12 +4,14 @@ As in `loads.py`; all are of will-it-scale.
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic import BaseModel
 
 from coalsim.study.parameters import ModeParameters
 from coalsim.study.vm_loads import Mib
 from coalsim.workloads.base import Workload
+from coalsim.workloads.scale.file_load import FileLoad
 from coalsim.workloads.scale.mmap2 import Mmap2
 from coalsim.workloads.scale.page_fault2 import PageFault2
 from coalsim.workloads.scale.page_fault3 import PageFault3
@@ -17,59 +19,47 @@ from coalsim.workloads.scale.tlb_flush1 import TlbFlush1
 from coalsim.workloads.scale.tlb_flush3 import TlbFlush3
 
 
-class PageFault2Parameters(ModeParameters):
+class FileParameters(ModeParameters):
+    """What they share: every task has a file of its own."""
+
+    load: ClassVar[type[FileLoad]]
+
+    mib: Mib = 128
+    """Of the file."""
+
+    def build(self) -> Workload:
+        """The load."""
+        return self.load(team=self.team(), mib=self.mib)
+
+
+class PageFault2Parameters(FileParameters):
     """Every task faults in a private mapping of its own file."""
 
-    mib: Mib = 128
-    """Of the file."""
-
-    def build(self) -> Workload:
-        """The load."""
-        return PageFault2(team=self.team(), mib=self.mib)
+    load = PageFault2
 
 
-class PageFault3Parameters(ModeParameters):
+class PageFault3Parameters(FileParameters):
     """Every task faults in a shared mapping of its own file."""
 
-    mib: Mib = 128
-    """Of the file."""
-
-    def build(self) -> Workload:
-        """The load."""
-        return PageFault3(team=self.team(), mib=self.mib)
+    load = PageFault3
 
 
-class Mmap2Parameters(ModeParameters):
+class Mmap2Parameters(FileParameters):
     """Every task maps and unmaps its own file, untouched."""
 
-    mib: Mib = 128
-    """Of the file."""
-
-    def build(self) -> Workload:
-        """The load."""
-        return Mmap2(team=self.team(), mib=self.mib)
+    load = Mmap2
 
 
-class TlbFlush1Parameters(ModeParameters):
+class TlbFlush1Parameters(FileParameters):
     """Every task writes, gives back and reads pages of a private file mapping."""
 
-    mib: Mib = 128
-    """Of the file."""
-
-    def build(self) -> Workload:
-        """The load."""
-        return TlbFlush1(team=self.team(), mib=self.mib)
+    load = TlbFlush1
 
 
-class TlbFlush3Parameters(ModeParameters):
+class TlbFlush3Parameters(FileParameters):
     """Every task writes, gives back and reads pages of a shared file mapping."""
 
-    mib: Mib = 128
-    """Of the file."""
-
-    def build(self) -> Workload:
-        """The load."""
-        return TlbFlush3(team=self.team(), mib=self.mib)
+    load = TlbFlush3
 
 
 FILE_WORKLOADS: Mapping[str, type[BaseModel]] = {

@@ -12,7 +12,8 @@ import pytest
 from bench import MODES, START, Bench, Mode, Program, time_of
 from mmu import ENQUEUE, HIT, PAGES, Mmu, bench_of, kernel_costs, kernel_switches
 
-from coalsim.boot import System, SystemConfig, lookahead
+from coalsim.boot import System, SystemConfig
+from coalsim.boot_reach import lookahead
 from coalsim.cpus.bandwidth import Pipe
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.translation import Moment

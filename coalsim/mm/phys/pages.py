@@ -19,19 +19,19 @@ Locking: own lists are private (`look`); zones have their lock.
 Source: Linux mm/page_alloc.c (`rmqueue`, `free_unref_page`).
 """
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
-from coalsim.errors import BadFree, ConfigError, DoubleFree, ForeignFree, InteriorFree, Problem
 from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.own_pages import OwnPages
+from coalsim.mm.phys.page_ledger import CPU_MASK, NOT_USER, ORDER_SHIFT, OWNED, USER, PageLedger
 from coalsim.mm.phys.page_prices import PagePrices
 from coalsim.mm.phys.pagelist import page_list
 from coalsim.mm.phys.placement import Placement
 from coalsim.mm.phys.pressure import PageGate, Pressure
-from coalsim.mm.phys.reserve import EmergencyReserve
+from coalsim.mm.phys.reserve import EmergencyReserve, take_reserved
+from coalsim.mm.phys.wrong_free import refusal
 from coalsim.mm.phys.zone import EMPTY, FLOOR, LOW, VICTIM, Above, OwnList, Zone
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.switches import Switches
@@ -43,14 +43,9 @@ DESCRIPTOR = "page descriptor"
 NONE = Pfn(-1)
 UNFAILING = (AllocContext.MUST, AllocContext.RESERVE)
 """Who may use the emergency reserve."""
-ORDER_SHIFT = 20  # a taken block is remembered as order << 20 | owned | user | cpu
-OWNED = 1 << ORDER_SHIFT - 1  # slabs or kmalloc have it: only they may free it
-USER = OWNED >> 1  # it is for a process: a page, a table
-NOT_USER = ~USER
-CPU_MASK = USER - 1
 
 
-class PageAllocator:
+class PageAllocator(PageLedger):
     """All zones of a machine, and every processor's lists.
 
     Args:
@@ -69,32 +64,25 @@ class PageAllocator:
         switches: Switches,
         placement: Placement,
     ) -> None:
-        self.zones = list(zones)
-        self._starts = [zone.first for zone in zones]
+        num_nodes = 1 + max(*(zone.node for zone in zones), *(cpu.node for cpu in cpus))
+        super().__init__(zones, num_nodes, switches.max_order)
         self._placement = placement
         self._local_only = switches.placement == "local"
         self._listed = frozenset(switches.pcp_orders)
         self._gives_frames = self._local_only and 0 in self._listed  # without waiting
-        self._taken: dict[int, int] = {}  # first frame -> order and processor
-        num_nodes = 1 + max(*(zone.node for zone in zones), *(cpu.node for cpu in cpus))
-        # zones of a node from the one to use first: the highest
-        self._zones_of = [
-            [zone for zone in reversed(self.zones) if zone.node == node] for node in range(num_nodes)
-        ]
         self._costs = PagePrices(costs, switches)
-        self.max_order = switches.max_order
         self._hz = switches.hz
-        self.own = [self._new_own(cpu, num_nodes) for cpu in cpus]
+        self.own = [self._new_own(cpu) for cpu in cpus]
         self.failures = 0  # requests that no zone could serve
         self.pressure: Pressure | None = None  # who gets memory back
         self.gate: PageGate | None = None  # who may refuse requests
         self.reserve: EmergencyReserve | None = None
 
-    def _new_own(self, cpu: Cpu, num_nodes: int) -> OwnPages:
+    def _new_own(self, cpu: Cpu) -> OwnPages:
         nodes, _ = self._placement.nodes(cpu.node, 0)
         usable = (zone for node in (cpu.node, *nodes) for zone in self._zones_of[node])
         home = next(usable, self.zones[-1])
-        return OwnPages(cpu.node, home, OwnList(page_list(home.rules)), num_nodes)
+        return OwnPages(cpu.node, home, OwnList(page_list(home.rules)), len(self._zones_of))
 
     def list_for(self, own: OwnPages, zone: Zone) -> OwnList:
         """The processor's list for a zone, made at its first use."""
@@ -219,7 +207,7 @@ class PageAllocator:
         elif self.pressure is None:
             pfn = yield from self.first_of(cpu, order, nodes, site, context)
             if pfn < 0 and not order and context in UNFAILING:
-                pfn = yield from self.take_reserved(cpu, site)
+                pfn = yield from take_reserved(self, cpu, site)
         else:
             pfn = yield from self._keeping_marks(self.pressure, cpu, order, nodes, site, context)
         if pfn < 0:
@@ -319,6 +307,11 @@ class PageAllocator:
         if due := mine.pages.decay():
             yield from zone.drain(cpu, mine, due, 0, site)
 
+    def spare_frame(self, cpu: Cpu, site: str) -> Op[Pfn]:
+        """A frame that some zone can do without, or -1."""
+        above = LOW if self.pressure else EMPTY
+        return self.first_of(cpu, 0, self._nodes(cpu), site, AllocContext.KERNEL, above)
+
     def _note_placed(self, own: OwnPages, got: NodeId, wanted: NodeId, pages: int) -> None:
         if got == wanted:
             own.hits[got] += pages
@@ -357,7 +350,9 @@ class PageAllocator:
             yield from cpu.look()
         taken = self._taken.pop(pfn, None)
         if taken is None or taken >> ORDER_SHIFT != order or taken & OWNED:
-            raise self._refusal(cpu, pfn, order, taken, site)
+            if taken is not None:
+                self._taken[pfn] = taken
+            raise refusal(self, cpu, pfn, order, site)
         own, ticks = self.own[cpu.id], cpu.ticks
         zone = self.zone_of(pfn)
         cpu.charge(self._costs.free[order], FREE)
@@ -385,86 +380,6 @@ class PageAllocator:
         self.own[cpu.id].owned_freed += 1 << order
         yield from self.free(cpu, pfn, order, site)
 
-    def mark_user(self, pfn: int) -> None:
-        """A frame that has just been taken is for a process."""
-        self._taken[pfn] |= USER
-
-    def take_at_boot(self, cpu: Cpu) -> Pfn:
-        """A frame for the kernel itself, before the run: takes no time and is never freed.
-
-        Raises:
-            ConfigError: the machine is too small for the kernel.
-        """
-        for zone in self._zones_of[self.own[cpu.id].home.node]:
-            head, _ = zone.source.take(0, cpu)
-            if head >= 0:
-                zone.free.add(-1, cpu, -1)
-                self._taken[head] = OWNED | cpu.id
-                return Pfn(head)
-        raise ConfigError("no memory for the kernel's own page tables: give the machine more")
-
-    def set_aside(self, cpu: Cpu, count: int) -> list[Pfn]:
-        """Frames for the emergency reserve, before the run: from all nodes, of the kernel's own zones.
-
-        Raises:
-            ConfigError: there are not so many.
-        """
-        zones = [next(zone for zone in own if not zone.is_high) for own in self._zones_of if own]
-        found: list[Pfn] = []
-        while len(found) < count:
-            taken = [head for zone in zones if (head := zone.source.take(0, cpu)[0]) >= 0]
-            if not taken:
-                raise ConfigError(
-                    [
-                        Problem(
-                            key="kernel.reserve_pages",
-                            value=str(count),
-                            message="more than the machine has",
-                            remedy="use fewer, or give the machine more memory",
-                        )
-                    ]
-                )
-            found += map(Pfn, taken)
-        for extra in found[count:]:
-            self.zone_of(extra).source.give(extra, 0, cpu)
-        for pfn in found[:count]:
-            self.zone_of(pfn).free.add(-1, cpu, -1)
-        return found[:count]
-
-    def take_reserved(self, cpu: Cpu, site: str) -> Op[Pfn]:
-        """A frame of the emergency reserve, or -1."""
-        pfn = NONE
-        if self.reserve is not None:
-            pfn = yield from self.reserve.take(cpu, site)
-            if pfn >= 0:
-                self._taken[pfn] = cpu.id
-        return pfn
-
-    def fill_reserve(self, cpu: Cpu, site: str) -> Op[None]:
-        """Top the reserve up with frames that zones can spare."""
-        reserve = self.reserve
-        yield from cpu.sync()
-        while reserve is not None and reserve.held < reserve.size:
-            pfn = yield from self.first_of(
-                cpu, 0, self._nodes(cpu), site, AllocContext.KERNEL, LOW if self.pressure else EMPTY
-            )
-            if pfn < 0:
-                return
-            del self._taken[pfn]
-            if not (yield from reserve.top_up(cpu, pfn, site)):
-                self._taken[pfn] = cpu.id
-                yield from self.free(cpu, pfn, 0, site)
-                return
-            yield from cpu.sync()
-
-    def adopt(self, cpu: Cpu, pfn_zone: Zone, order: int) -> int:
-        """A block that was taken before the start becomes the processor's, to be freed; -1: none."""
-        head = pfn_zone.source.adopt(order)
-        if head is None:
-            return -1
-        self._taken[head] = order << ORDER_SHIFT | cpu.id
-        return head
-
     def drain_cpu(self, cpu: Cpu, site: str) -> Op[None]:
         """Give back everything on the processor's own lists."""
         yield from cpu.look()
@@ -476,73 +391,3 @@ class PageAllocator:
             if mine.pages.count:
                 heads = mine.pages.take_coldest(mine.pages.count)
                 yield from self.zones[index].give_all(cpu, mine, heads, site)
-
-    # -- for others -----------------------------------------------------------------
-
-    def zone_of(self, pfn: int) -> Zone:
-        """The zone that a frame lies in; the caller knows that there is one."""
-        return self.zones[bisect_right(self._starts, pfn) - 1]
-
-    def order_of(self, pfn: int) -> int | None:
-        """Order of the block that somebody took and that begins there."""
-        taken = self._taken.get(pfn)
-        return None if taken is None else taken >> ORDER_SHIFT
-
-    @property
-    def taken(self) -> Mapping[int, int]:
-        """Blocks in callers' hands: first frame, and order, OWNED, USER and processor in one number."""
-        return self._taken
-
-    def taken_pages(self) -> int:
-        """Frames in the hands of callers."""
-        return sum(1 << (taken >> ORDER_SHIFT) for taken in self._taken.values())
-
-    def moving_pages(self) -> int:
-        """Frames on their way between a zone and a list or a caller; at a barrier."""
-        return sum(zone.moving for zone in self.zones)
-
-    def listed_pages(self) -> int:
-        """Frames on all processors' lists; at a barrier."""
-        return sum(mine.pages.count for own in self.own for mine in own.lists.values())
-
-    def _refusal(self, cpu: Cpu, pfn: int, order: int, taken: int | None, site: str) -> BadFree:
-        who = f"freed at {site} on CPU {cpu.id}"
-        if taken is not None:
-            self._taken[pfn] = taken
-            if taken & OWNED:
-                taker = f"taken by CPU {taken & CPU_MASK}"
-                return ForeignFree(pfn, f"{who}; slabs or kmalloc own the block, {taker}")
-            return BadFree(pfn, f"{who} with order {order}, taken with order {taken >> ORDER_SHIFT}")
-        zone = self.zone_of(pfn) if pfn >= 0 else None
-        if zone is None or not zone.first <= pfn < zone.first + zone.frames:
-            return ForeignFree(pfn, f"{who}; the machine has no such frame")
-        if zone.source.is_free(pfn):
-            return DoubleFree(pfn, f"{who}; the block is free in zone {zone.name}")
-        for head in (pfn & -(1 << up) for up in range(self.max_order + 1)):
-            given = zone.source.order_of(head)  # as the zone sees it: to a caller, or to a list
-            if given is None or pfn >= head + (1 << given):
-                continue
-            if head in self._taken:
-                return InteriorFree(pfn, f"{who}; it lies in the block of order {given} at {head:#x}")
-            return DoubleFree(pfn, f"{who}; the block is on a per-CPU list")
-        return ForeignFree(pfn, f"{who}; it was taken before the start and never allocated")
-
-    def validate(self) -> None:
-        """Recount the slow way: every frame is free, on one list, or taken; at rest or at a barrier."""
-        seen: dict[int, None] = {}
-        for own in self.own:
-            for mine in own.lists.values():
-                mine.pages.validate()
-                for head in mine.pages.heads():
-                    assert head not in self._taken, f"frame {head:#x} is on a list and taken"
-                    assert head not in seen, f"frame {head:#x} is on two lists"
-                    seen[head] = None
-        free = 0
-        for zone in self.zones:
-            zone.source.validate()
-            free += zone.source.free_frames
-            assert zone.free.latest == zone.source.free_frames
-            assert not zone.moving, "at rest no frames are on their way"
-        total = sum(zone.frames for zone in self.zones)
-        held = sum(zone.source.unheld_frames() for zone in self.zones)
-        assert free + self.listed_pages() + self.taken_pages() + held == total, "frames were lost or made"

@@ -9,9 +9,14 @@ Locking: `lock` guards it; sections touch nothing else.
 Source: Linux mm/mempool.c, for the idea; the seed design's reserve.
 """
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
+from coalsim.errors import ConfigError, Problem
 from coalsim.locks.base import SpinLock
+from coalsim.mm.phys.zone import Zone
 from coalsim.units import Pfn, Time
 
 
@@ -74,3 +79,82 @@ class EmergencyReserve:
         yield from self._lock.release(cpu)
         self._moving.pop(pfn, None)
         return has_room
+
+
+class ReservedPages(Protocol):
+    """The page allocator, as its reserve sees it."""
+
+    @property
+    def reserve(self) -> EmergencyReserve | None:
+        """Its reserve, if it has one."""
+
+    def spare_frame(self, cpu: Cpu, site: str) -> Op[Pfn]:
+        """A frame that some zone can do without, or -1."""
+
+    def claim(self, cpu: Cpu, pfn: Pfn) -> None:
+        """A frame that nobody has becomes the processor's."""
+
+    def disown(self, pfn: Pfn) -> None:
+        """A frame that has just been taken becomes nobody's."""
+
+    def free(self, cpu: Cpu, pfn: Pfn, order: int, site: str) -> Op[None]:
+        """Give a block back."""
+
+
+def take_reserved(pages: ReservedPages, cpu: Cpu, site: str) -> Op[Pfn]:
+    """A frame of the emergency reserve, or -1."""
+    if pages.reserve is None:
+        return Pfn(-1)
+    pfn = yield from pages.reserve.take(cpu, site)
+    if pfn >= 0:
+        pages.claim(cpu, pfn)
+    return pfn
+
+
+def fill_reserve(pages: ReservedPages, cpu: Cpu, site: str) -> Op[None]:
+    """Top the reserve up with frames that zones can spare."""
+    reserve = pages.reserve
+    yield from cpu.sync()
+    while reserve is not None and reserve.held < reserve.size:
+        pfn = yield from pages.spare_frame(cpu, site)
+        if pfn < 0:
+            return
+        pages.disown(pfn)
+        if not (yield from reserve.top_up(cpu, pfn, site)):
+            pages.claim(cpu, pfn)
+            yield from pages.free(cpu, pfn, 0, site)
+            return
+        yield from cpu.sync()
+
+
+def set_frames_aside(zones: Sequence[Zone], cpu: Cpu, count: int) -> list[Pfn]:
+    """Frames for the reserve, before the run: from all nodes, of the kernel's own zones.
+
+    Raises:
+        ConfigError: there are not so many.
+    """
+    highest = {zone.node: zone for zone in zones if not zone.is_high}
+    found: list[tuple[Zone, Pfn]] = []
+    while len(found) < count:
+        taken = [
+            (highest[node], Pfn(head))
+            for node in sorted(highest)
+            if (head := highest[node].source.take(0, cpu)[0]) >= 0
+        ]
+        if not taken:
+            raise ConfigError(
+                [
+                    Problem(
+                        key="kernel.reserve_pages",
+                        value=str(count),
+                        message="more than the machine has",
+                        remedy="use fewer, or give the machine more memory",
+                    )
+                ]
+            )
+        found += taken
+    for zone, extra in found[count:]:
+        zone.source.give(extra, 0, cpu)
+    for zone, _ in found[:count]:
+        zone.free.add(-1, cpu, -1)
+    return [pfn for _, pfn in found[:count]]

@@ -17,6 +17,7 @@ from coalsim.engine.clock import Op
 from coalsim.locks.nap import make_ready
 from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.pages import PageAllocator
+from coalsim.mm.phys.reserve import fill_reserve
 from coalsim.mm.phys.zone import HIGH, Zone
 from coalsim.mm.reclaim.shrinker import CLUSTER, FIRST_PRIORITY, NodeReclaim
 from coalsim.units import NodeId, Time
@@ -93,7 +94,7 @@ class Kswapd:
             self.failures = 0 if gained else self.failures + 1
             yield from cpu.sync()
         if self._pages.reserve is not None and self._is_balanced(cpu):
-            yield from self._pages.fill_reserve(cpu, KSWAPD)
+            yield from fill_reserve(self._pages, cpu, KSWAPD)
             yield from cpu.sync()
         self.is_running = False
 

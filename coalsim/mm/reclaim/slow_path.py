@@ -24,6 +24,7 @@ from coalsim.locks.lockdep import check_may_sleep
 from coalsim.locks.nap import nap
 from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.pages import NONE, PageAllocator
+from coalsim.mm.phys.reserve import take_reserved
 from coalsim.mm.phys.zone import FLOOR, HIGH, VICTIM
 from coalsim.mm.reclaim.draining import PageDrain
 from coalsim.mm.reclaim.kswapd import Kswapd
@@ -128,7 +129,7 @@ class SlowPath:
             KernelPanic: the context cannot fail, or nobody can be killed.
         """
         if context is AllocContext.RESERVE:
-            return (yield from self._pages.take_reserved(cpu, site)) if not order else NONE
+            return (yield from take_reserved(self._pages, cpu, site)) if not order else NONE
         if not context.may_sleep:
             return NONE
         check_may_sleep(cpu, site)
@@ -212,7 +213,7 @@ class SlowPath:
         if need.context is AllocContext.KERNEL:
             return NONE
         if need.context is AllocContext.MUST and not need.order:
-            found = yield from self._pages.take_reserved(cpu, need.site)
+            found = yield from take_reserved(self._pages, cpu, need.site)
             if found >= 0:
                 return found
         report = yield from self.oom.report(cpu, need)

@@ -7,41 +7,34 @@
 | elsewhere only   | any    | allows it           | this place gets a copy of the entry (fill)         |
 | not present      | read   | allows it           | the page of zeros, where the kernel has one        |
 | not present      | write  | allows it           | a new frame, zeroed                                |
-| present, no W    | write  | allows it           | copy-on-write: copy, or take over the last mapping |
+| present, no W    | write  | allows it           | `copy_on_write.py`: copy, or take over             |
 | of a file's page | any    | of a file           | `file_fault.py`                                    |
 | present, allows  | any    | allows it           | spurious: somebody else was faster, or a stale TLB |
 
 An access to the kernel's side from user code is refused before any of that, and a fault
 of the kernel's own is fixed up if it came from a copy to or from user memory, else it is
 an oops.  The frame is taken and zeroed before the page-table lock is taken; who loses the
-race gives his frame back.  Copying on write flushes under that lock, synchronously.
+race gives his frame back.
 Source: Linux arch/x86/mm/fault.c, mm/memory.c.
 """
 
 from coalsim.cpus.cpu import Cpu
-from coalsim.cpus.translation import Moment
 from coalsim.engine.clock import Op
 from coalsim.mm.cache.page import CachedPage
-from coalsim.mm.paging.entry import COW as COW_BIT
-from coalsim.mm.paging.entry import DIRTY, PRESENT, USER, WRITABLE, make, pfn_of
-from coalsim.mm.shootdown.request import COW, Flush
+from coalsim.mm.paging.entry import DIRTY, PRESENT, USER, WRITABLE, pfn_of
 from coalsim.mm.virt.area import Area
+from coalsim.mm.virt.copy_on_write import break_cow
 from coalsim.mm.virt.entries import store_entry
+from coalsim.mm.virt.fault_words import CHARGE, FAULT, NO_AREA, NO_MEMORY, NO_RIGHT
 from coalsim.mm.virt.file_fault import RETRY, FileFault
 from coalsim.mm.virt.rss import RSS_LINE
 from coalsim.mm.virt.space import FIND, AddressSpace
 from coalsim.mm.virt.vma_lock import AreaLock
 from coalsim.units import PAGE_SHIFT, Pfn, Vpn
 
-FAULT = "fault"
-CHARGE = "memcg"
 TABLES = "page tables"
 STACK_LIMIT = 2048
 """Pages: a stack grows to 8 MiB, the usual RLIMIT_STACK."""
-
-NO_AREA = "SIGSEGV: no memory is mapped there (SEGV_MAPERR)"
-NO_RIGHT = "SIGSEGV: the area does not allow it (SEGV_ACCERR)"
-NO_MEMORY = "SIGKILL: out of memory"
 
 
 class Fault:
@@ -205,7 +198,7 @@ class Fault:
                 return self._map_zeros()
             return self._map_new()
         if write and not entry & WRITABLE:
-            return self._break_cow(entry)
+            return break_cow(self._space, self._cpu, self._vpn, entry)
         return self._already_there()
 
     def _file_case(self, area: Area) -> Op[str]:
@@ -215,7 +208,7 @@ class Fault:
         if is_present and (not write or entry & WRITABLE):
             return self._already_there()
         if is_present and pfn_of(entry) not in kernel.cache.by_frame:
-            return self._break_cow(entry)
+            return break_cow(self._space, self._cpu, self._vpn, entry)
         way = FileFault(self._space, self._cpu, self._vpn, area)
         return self._by_file(way, entry)
 
@@ -343,67 +336,6 @@ class Fault:
             space.tables.adopt(place, vpn, _no_frame)
             kernel.counts.fills += 1
             cpu.charge(kernel.costs.radix_fill + kernel.costs.pte_set, "fill fault")
-        else:
-            kernel.counts.lost_races += 1
-        yield from lock.release(cpu)
-
-    def _break_cow(self, seen: int) -> Op[str]:
-        """A write to a page that may be shared: copy it, unless this mapping is the last."""
-        kernel, cpu, space, vpn = self._kernel, self._cpu, self._space, self._vpn
-        frames, old = kernel.frames, pfn_of(seen)
-        cpu.charge(kernel.costs.fault_fixed, FAULT)
-        if old != frames.zero_frame and not frames.is_shared(old):
-            yield from self._take_over(seen)
-            return ""
-        pfn = yield from frames.take(cpu, COW)
-        if pfn < 0:
-            return self._out_of_memory()
-        if kernel.costs.memcg_charge:
-            cpu.charge(kernel.costs.memcg_charge, CHARGE)
-        if old == frames.zero_frame:
-            yield from frames.zero(cpu, pfn)
-        else:
-            yield from frames.copy(cpu, old, pfn)
-        lock = space.table_lock(vpn)
-        yield from lock.acquire(cpu, COW)
-        yield from cpu.sync()
-        if space.tables.lookup(vpn) & ~0x60 != seen & ~0x60:  # but for A and D
-            kernel.counts.lost_races += 1
-            yield from lock.release(cpu)
-            yield from frames.release(cpu, [pfn], COW, on_lru=False)
-            return ""
-        request = Flush(context=space.context, first=vpn, last=Vpn(vpn + 1), reason=COW, vpns=[vpn])
-        request.sharers = space.tables.sharers(vpn)
-        pending = f"flush after generation {space.context.generation} for {COW}"
-        request.dead = space.context.end_translation(vpn, Moment(cpu.clock, cpu.id, COW), pending)
-        space.tables.exchange(vpn, 0)
-        yield from kernel.policy.flush(cpu, request)
-        yield from cpu.sync()
-        request.promise(Moment(cpu.clock, cpu.id, COW))
-        counting = space.rss.count(cpu, 1) if old == frames.zero_frame else 0
-        mine = make(pfn, PRESENT | USER | WRITABLE | DIRTY)
-        store_entry(space, cpu, vpn, mine, kernel.costs.rmap_add, FAULT)
-        if counting:
-            cpu.charge(counting, RSS_LINE)
-        kernel.counts.cow_copies += 1
-        last = frames.drop(old)
-        yield from lock.release(cpu)
-        yield from frames.lru.add(cpu, pfn, COW)
-        if last:
-            yield from frames.release(cpu, [old], COW)
-        return ""
-
-    def _take_over(self, seen: int) -> Op[None]:
-        """Nobody else maps the frame any more: the entry becomes writable, no flush is needed."""
-        kernel, cpu, space, vpn = self._kernel, self._cpu, self._space, self._vpn
-        lock = space.table_lock(vpn)
-        yield from lock.acquire(cpu, COW)
-        yield from cpu.sync()
-        entry = space.tables.lookup(vpn)
-        if entry & ~0x60 == seen & ~0x60 and not kernel.frames.is_shared(pfn_of(entry)):
-            space.tables.exchange(vpn, (entry | WRITABLE | DIRTY) & ~COW_BIT)
-            cpu.charge(kernel.costs.pte_set, FAULT)
-            kernel.counts.cow_reuses += 1
         else:
             kernel.counts.lost_races += 1
         yield from lock.release(cpu)

@@ -24,6 +24,7 @@ from coalsim.mm.paging.entry import ACCESSED, DIRTY, PRESENT, USER, WRITABLE, ma
 from coalsim.mm.shootdown.request import COW, Flush
 from coalsim.mm.virt.area import Area
 from coalsim.mm.virt.entries import store_entry
+from coalsim.mm.virt.fault_words import NO_MEMORY
 from coalsim.mm.virt.kernel import TABLE_LINE
 from coalsim.mm.virt.page_in import read_around
 from coalsim.mm.virt.rss import RSS_LINE
@@ -35,7 +36,6 @@ AROUND = 16
 """Pages that one read fault maps at most: fault_around_bytes, 64 KiB."""
 RETRY = "retry"
 BUS_ERROR = "SIGBUS: beyond the end of the file (BUS_ADRERR)"
-NO_MEMORY = "SIGKILL: out of memory"
 KERNELS_BITS = ~(ACCESSED | DIRTY)
 """What of an entry only the kernel changes."""
 

@@ -23,7 +23,7 @@ from coalsim.engine.clock import Op
 from coalsim.locks.base import SpinLock
 from coalsim.mm.paging.entry import DIRTY, PRESENT, USER, WRITABLE
 from coalsim.mm.phys.ram import TableFrame
-from coalsim.mm.virt.fault import CHARGE, FAULT, NO_MEMORY
+from coalsim.mm.virt.fault_words import CHARGE, FAULT, NO_MEMORY
 from coalsim.mm.virt.space import FIND, AddressSpace
 from coalsim.mm.virt.vma_lock import AREA_LINE
 from coalsim.units import PAGE_SHIFT, Vpn

@@ -1,1 +1,1 @@
-"""The testcases of will-it-scale, one file each."""
+"""The testcases of will-it-scale, one file each; beside them what several share."""

@@ -6,34 +6,23 @@ Source: will-it-scale, tests/mmap2.c (Blanchard).
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 from coalsim.engine.clock import Op
+from coalsim.mm.cache.file import File
 from coalsim.mm.virt.task import Task
-from coalsim.units import MIB
-from coalsim.workloads.base import CpuMeter, VirtualHost
-from coalsim.workloads.scale.temp_files import Files, temp_files
-from coalsim.workloads.vm.team import TeamLoad
+from coalsim.workloads.base import CpuMeter
+from coalsim.workloads.scale.file_load import FileLoad
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mmap2(TeamLoad):
-    """Every task maps and unmaps a file of its own.
+class Mmap2(FileLoad):
+    """Every task maps and unmaps a file of its own."""
 
-    Args:
-        mib: of the file.
-    """
+    testcase = "mmap2"
+    frames_per_page = 0
 
-    mib: int = 128
-
-    def start(self, host: VirtualHost) -> None:
-        """One task per CPU."""
-        files = temp_files(host, self.team, "mmap2", self.mib, frames_per_page=0)
-        self.team.start(host, "mmap2", partial(self._loop, files))
-
-    def _loop(self, files: Files, task: Task, meter: CpuMeter) -> Op[None]:
-        cpu, length = task.cpu, self.mib * MIB
-        file = files[cpu.id]
+    def _loop(self, task: Task, meter: CpuMeter, file: File) -> Op[None]:
+        cpu, length = task.cpu, self.length
         yield from cpu.look()
         began = cpu.clock
         for _ in self.team.turns():

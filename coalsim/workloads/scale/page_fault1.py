@@ -13,6 +13,7 @@ from coalsim.engine.clock import Op
 from coalsim.mm.virt.task import Task
 from coalsim.units import MIB, PAGE_SIZE
 from coalsim.workloads.base import CpuMeter, VirtualHost
+from coalsim.workloads.scale.written_pages import write_pages
 from coalsim.workloads.vm.room import check_addresses, check_memory
 from coalsim.workloads.vm.team import TeamLoad
 
@@ -35,18 +36,4 @@ class PageFault1(TeamLoad):
         self.team.start(host, "page_fault1", self._loop)
 
     def _loop(self, task: Task, meter: CpuMeter) -> Op[None]:
-        cpu, touch, done, length = task.cpu, task.touch, meter.done, self.mib * MIB
-        for _ in self.team.turns():
-            area = yield from task.mmap(length)
-            if area < 0:
-                self.give_up(task, meter)
-                return
-            yield from cpu.look()
-            began = cpu.clock
-            for address in range(area, area + length, PAGE_SIZE):
-                yield from touch(address)
-                if cpu.clock >= cpu.limit:
-                    yield from cpu.look()
-                done(cpu.clock - began)
-                began = cpu.clock
-            yield from task.munmap(area, length)
+        return write_pages(self, task, meter, self.mib * MIB)

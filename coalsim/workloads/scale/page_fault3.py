@@ -9,44 +9,22 @@ Source: will-it-scale, tests/page_fault3.c (Blanchard).
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 from coalsim.engine.clock import Op
+from coalsim.mm.cache.file import File
 from coalsim.mm.virt.task import Task
-from coalsim.units import MIB, PAGE_SIZE
-from coalsim.workloads.base import CpuMeter, VirtualHost
-from coalsim.workloads.scale.temp_files import Files, temp_files
-from coalsim.workloads.vm.team import TeamLoad
+from coalsim.workloads.base import CpuMeter
+from coalsim.workloads.scale.file_load import FileLoad
+from coalsim.workloads.scale.written_pages import write_pages
 
 
 @dataclass(frozen=True, kw_only=True)
-class PageFault3(TeamLoad):
-    """Every task faults in a file of its own.
+class PageFault3(FileLoad):
+    """Every task faults in a shared mapping of its own file."""
 
-    Args:
-        mib: of the file.
-    """
+    testcase = "page_fault3"
+    shared = True
+    frames_per_page = 1
 
-    mib: int = 128
-
-    def start(self, host: VirtualHost) -> None:
-        """One task per CPU."""
-        files = temp_files(host, self.team, "page_fault3", self.mib, frames_per_page=1)
-        self.team.start(host, "page_fault3", partial(self._loop, files))
-
-    def _loop(self, files: Files, task: Task, meter: CpuMeter) -> Op[None]:
-        cpu, touch, done, length = task.cpu, task.touch, meter.done, self.mib * MIB
-        file = files[cpu.id]
-        for _ in self.team.turns():
-            area = yield from task.mmap(length, file=file, shared=True)
-            if area < 0:
-                self.give_up(task, meter)
-                return
-            yield from cpu.look()
-            began = cpu.clock
-            for address in range(area, area + length, PAGE_SIZE):
-                yield from touch(address)
-                yield from cpu.look()
-                done(cpu.clock - began)
-                began = cpu.clock
-            yield from task.munmap(area, length)
+    def _loop(self, task: Task, meter: CpuMeter, file: File) -> Op[None]:
+        return write_pages(self, task, meter, self.length, file, shared=self.shared)

@@ -13,6 +13,7 @@ from coalsim.engine.clock import Op
 from coalsim.mm.virt.task import Task
 from coalsim.units import MIB, PAGE_SIZE
 from coalsim.workloads.base import CpuMeter, VirtualHost
+from coalsim.workloads.scale.flushed_pages import flush_pages
 from coalsim.workloads.vm.room import check_addresses
 from coalsim.workloads.vm.team import TeamLoad
 
@@ -27,19 +28,4 @@ class TlbFlush2(TeamLoad):
         self.team.start(host, "tlb_flush2", self._loop)
 
     def _loop(self, task: Task, meter: CpuMeter) -> Op[None]:
-        cpu = task.cpu
-        for _ in self.team.turns():
-            area = yield from task.mmap(MIB)
-            if area < 0:
-                self.give_up(task, meter)
-                return
-            yield from cpu.look()
-            began = cpu.clock
-            for address in range(area, area + MIB, PAGE_SIZE):
-                yield from task.touch(address)
-                yield from task.madvise_dontneed(address, PAGE_SIZE)
-                yield from task.touch(address, write=False)
-                yield from cpu.look()
-                meter.done(cpu.clock - began)
-                began = cpu.clock
-            yield from task.munmap(area, MIB)
+        return flush_pages(self, task, meter, MIB)
