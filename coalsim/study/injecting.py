@@ -135,6 +135,13 @@ def _share(text: str) -> float:
     return share
 
 
+def _some_share(text: str) -> float:
+    """0 would be read as a rule without a share, which means every chance."""
+    if not (share := _share(text)):
+        raise ValueError
+    return share
+
+
 def _whole(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise ValueError
@@ -169,7 +176,7 @@ READERS: dict[str, tuple[Callable[[str], object], str]] = {
     "nth": (_positive, "a number from 1 up"),
     "every": (_positive, "a number from 1 up"),
     "times": (_positive, "a number from 1 up"),
-    "share": (_share, "a share such as 1% or 0.01"),
+    "share": (_some_share, "a share such as 1% or 0.01, above 0"),
     "order": (_whole, "an order such as 0"),
     "cpu": (_whole, "a CPU's number"),
     "by": (_span, "a time such as 10us"),
@@ -212,6 +219,8 @@ def _mistakes(key: str, text: str, machine: Machine) -> Sequence[Problem]:
         except ValueError:
             wrong(f"{what}={value} is not {wanted}", f"give {what} {wanted}")
             continue
+        if what in given:
+            wrong(f"{what} is given twice", "leave one of them out")
         given[what] = value
     for what in NEEDED.get(kind, ()):
         if not any(word.startswith(f"{what}=") for word in words):
@@ -219,7 +228,7 @@ def _mistakes(key: str, text: str, machine: Machine) -> Sequence[Problem]:
     places = {"cpu": machine.num_cpus, "node": machine.num_nodes}
     number = name if kind in places else given.get("cpu", "")
     most = places.get(kind, machine.num_cpus)
-    if number and not (number.isascii() and number.isdigit() and int(number) < most):
+    if number and not (number.isascii() and number.isdigit() and len(number) < 10 and int(number) < most):
         thing = kind if kind in places else "cpu"
         wrong(f"machine {machine.name} has no {thing} {number}", f"use 0 to {most - 1}")
     return found

@@ -15,6 +15,7 @@ from typing import Protocol
 from coalsim.locks.base import SpinLock
 from coalsim.locks.rwsem import RwSemaphore
 from coalsim.mm.cache.page import CachedPage
+from coalsim.units import Time
 
 RANK_I_MMAP, RANK_XARRAY = 4, 40
 """i_mmap comes after mmap_lock; the xarray's lock after page-table locks and before the allocator's."""
@@ -52,6 +53,7 @@ class File:
         # the device's side
         self.stored: dict[int, bytes] = {}  # what is not zeros
         self.written: dict[int, None] = {}  # pages of a sparse file that are no holes
+        self.written_at: Time = 0  # when the device has all that was handed to it
         # reading ahead
         self.next_read = 0  # where a reader in sequence comes to
         self.window = 0  # pages that it had ahead of it

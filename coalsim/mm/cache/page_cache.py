@@ -159,6 +159,7 @@ class PageCache:
             self.nr_dirty[page.node] -= 1
             file.written[page.index] = None
         done = self.device.write(cpu, pages)
+        file.written_at = max(file.written_at, done)
         for page in pages:
             page.written_at = done
         self.counts.pgpgout += len(pages) * KIB_PER_PAGE

@@ -47,7 +47,10 @@ def detach(space: AddressSpace, cpu: Cpu, files: Iterable[File], site: str) -> O
 
 
 def places(space: AddressSpace, file: File, index: int) -> Iterator[int]:
-    """The pages of a space that show a file's page; synchronised."""
+    """The pages of a space that show a file's page, or may still do so; synchronised."""
+    first, last, to = space.moving or (0, 0, 0)
     for area in space.areas:
-        if area.file is file and area.first <= area.origin + index < area.last:
-            yield area.origin + index
+        if area.file is file and area.first <= (vpn := area.origin + index) < area.last:
+            yield vpn
+            if first <= vpn - to + first < last:  # the area has moved, the entry perhaps not yet
+                yield vpn - to + first

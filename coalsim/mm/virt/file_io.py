@@ -44,9 +44,7 @@ def read(kernel: VmKernel, cpu: Cpu, file: File, offset: int, length: int) -> Op
 
 
 def write(kernel: VmKernel, cpu: Cpu, file: File, offset: int, data: bytes) -> Op[int]:
-    """Write bytes; the file grows if need be.  Returns how many: fewer when there is no memory."""
-    yield from cpu.sync()
-    file.pages = max(file.pages, -(-(offset + len(data)) // PAGE_SIZE))
+    """Write bytes; the file grows as they come.  Returns how many: fewer when there is no memory."""
     done = 0
     for at, size in pieces(offset, len(data)):
         page = yield from _page_to_write(kernel, cpu, file, at >> PAGE_SHIFT, size == PAGE_SIZE)
@@ -74,6 +72,7 @@ def _page_to_write(
             yield from page.lock(cpu, kernel.costs.folio_lock)
             yield from cpu.sync()
             return page
+        file.pages = max(file.pages, index + 1)
         if not is_whole:
             if not (yield from page_in(kernel, cpu, file, index, index, index + 1, WRITE)):
                 return None
@@ -106,9 +105,9 @@ def write_back(kernel: VmKernel, cpu: Cpu, pages: list[CachedPage], site: str) -
 
 
 def fsync(kernel: VmKernel, cpu: Cpu, file: File) -> Op[None]:
-    """Write everything that is dirty and wait for the device."""
+    """Write everything that is dirty and wait for the device, also for what others have handed to it."""
     yield from cpu.sync()
-    rmap, done = ReverseMap(kernel), cpu.clock
+    rmap, done = ReverseMap(kernel), file.written_at
     run: list[CachedPage] = []
     for index in sorted(file.dirty):
         if run and (index != run[-1].index + 1 or len(run) >= READ_AHEAD):

@@ -8,6 +8,7 @@ Source: Linux mm/mremap.c.
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.translation import Moment
 from coalsim.engine.clock import Op
+from coalsim.mm.cache.file import File
 from coalsim.mm.paging.entry import PRESENT
 from coalsim.mm.shootdown.request import Flush
 from coalsim.mm.virt.fault import TABLES
@@ -42,6 +43,7 @@ def move(space: AddressSpace, cpu: Cpu, first: int, old_pages: int, new_pages: i
         yield from space.unlock_write(cpu)
         return NO_ROOM
     yield from space.recall_flushes(cpu, first, first + old_pages)
+    space.moving = (first, first + old_pages, to)
     moved = space.areas.move(first, first + old_pages, to)
     cpu.charge(costs.area_new + costs.area_remove + moved.splits * costs.area_split, AREAS)
     holder = space.areas.find(to + old_pages - 1)
@@ -50,7 +52,8 @@ def move(space: AddressSpace, cpu: Cpu, first: int, old_pages: int, new_pages: i
     if area.file is not None:
         yield from attach(space, cpu, [area.file], "mremap")
     yield from space.write_areas(cpu, to, to + new_pages)
-    yield from _move_entries(space, cpu, first, first + old_pages, to)
+    yield from _move_entries(space, cpu, first, first + old_pages, to, area.file)
+    space.moving = None
     yield from Unmapping(space, cpu, "mremap").run(
         [(first, first + old_pages)], free_tables=space.frees_tables
     )
@@ -94,17 +97,26 @@ def _make_tables(space: AddressSpace, cpu: Cpu, first: int, last: int, to: int) 
     return True
 
 
-def _move_entries(space: AddressSpace, cpu: Cpu, first: int, last: int, to: int) -> Op[None]:
-    """Move entries to their new pages, as many at a time as have one old and one new leaf table."""
+def _move_entries(
+    space: AddressSpace, cpu: Cpu, first: int, last: int, to: int, file: File | None
+) -> Op[None]:
+    """Move entries to their new pages, as many at a time as have one old and one new leaf table.
+
+    Whoever follows a file to its entries waits: between two tables they are nowhere to be found.
+    """
     span = 1 << space.kernel.geometry.leaf_bits
     shift = to - first
     yield from cpu.sync()
     while (part := space.next_part(first, last)) is not None:
         low, high = part
         first = min(high, low + span - (low + shift) % span)
+        if file is not None:
+            yield from file.i_mmap.acquire(cpu, "mremap")
         moved = yield from _take_entries(space, cpu, low, first)
         if moved:
             yield from _put_entries(space, cpu, moved, shift)
+        if file is not None:
+            yield from file.i_mmap.release(cpu)
         yield from cpu.sync()
 
 

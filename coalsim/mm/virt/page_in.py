@@ -42,6 +42,7 @@ def page_in(
 ) -> Op[bool]:
     """The pages of a window that are missing; False: the one that is wanted could not be had.
 
+    Where there is no memory for one before it, it is next; for one behind it, the window ends.
     Whether it is in memory at the end nobody knows: it may have gone again.
     """
     run: list[CachedPage] = []
@@ -53,6 +54,8 @@ def page_in(
         pfn = yield from kernel.frames.take(cpu, site)
         if pfn < 0:
             yield from _read(kernel, cpu, run, site)
+            if index < wanted:
+                return (yield from page_in(kernel, cpu, file, wanted, wanted, last, site))
             return index > wanted
         page = yield from make_page(kernel, cpu, file, index, pfn, site)
         if page is None:

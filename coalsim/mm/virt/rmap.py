@@ -5,7 +5,7 @@
     make_clean     take the right to write away, so that the next write is noticed
 
 The entries are found by the file's list of spaces and their areas, and looked at under the locks of
-their tables: what has moved meanwhile is missed, and the page stays mapped.
+their tables; mremap moves none of them meanwhile.
 
 With `kernel.flush_batch` 1 each entry is flushed under its table's lock.  With more, so many
 entries of all spaces are cleared before one flush per space, which comes before the pages can be
@@ -133,6 +133,7 @@ class ReverseMap:
             request.dead += space.context.end_translation(vpn, moment, pending)
             request.vpns.append(vpn)
             request.first, request.last = Vpn(min(request.first, vpn)), Vpn(max(request.last, vpn + 1))
+            self._note_unflushed(space, request)
             space.counts.resident -= 1
             kernel.cache.unmap(page)
             kernel.cache.counts.pages_unmapped += 1
@@ -148,10 +149,14 @@ class ReverseMap:
 
     def _open(self, space: AddressSpace, vpn: Vpn, batch: dict[AddressSpace, Flush]) -> Flush:
         """The first entry of a space in this batch."""
-        request = _request(space, vpn, UNMAP)
-        batch[space] = request
-        self._kernel.unflushed.setdefault(space.number, []).append(request)
+        request = batch[space] = _request(space, vpn, UNMAP)
         return request
+
+    def _note_unflushed(self, space: AddressSpace, request: Flush) -> None:
+        """It has one more entry; somebody may have flushed those before, so it is written down again."""
+        waiting = self._kernel.unflushed.setdefault(space.number, [])
+        if request not in waiting:
+            waiting.append(request)
 
     def _flush(self, cpu: Cpu, batch: dict[AddressSpace, Flush]) -> Op[None]:
         """One flush per space."""
@@ -161,11 +166,7 @@ class ReverseMap:
             yield from kernel.policy.flush(cpu, request)
             yield from cpu.sync()
             request.promise(Moment(cpu.clock, cpu.id, UNMAP))
-            waiting = kernel.unflushed.get(space.number, [])
-            if request in waiting:  # nobody has flushed for us
-                waiting.remove(request)
-                if not waiting:
-                    del kernel.unflushed[space.number]
+            _strike_unflushed(kernel, space, [request])
         batch.clear()
 
     # -- before writing ---------------------------------------------------------------------------
@@ -219,12 +220,15 @@ def _request(space: AddressSpace, vpn: Vpn, reason: str) -> Flush:
 def flush_pending(space: AddressSpace, cpu: Cpu, site: str) -> Op[None]:
     """What reclaim has cleared and not flushed yet in this space is flushed now.
 
-    The lock of a table is held, whose entries are to be worked on.
+    The lock of a table is held, whose entries are to be worked on.  Others who come while the flush is
+    under way flush too: until it is done, stale translations are used.
     """
     yield from cpu.sync()
     kernel = space.kernel
-    if kernel.unflushed.pop(space.number, None) is None:
+    waiting = kernel.unflushed.get(space.number)
+    if waiting is None:
         return
+    known = [(request, len(request.vpns)) for request in waiting]
     kernel.cache.counts.pending_flushes += 1
     request = Flush(
         context=space.context,
@@ -235,3 +239,15 @@ def flush_pending(space: AddressSpace, cpu: Cpu, site: str) -> Op[None]:
         full=True,
     )
     yield from kernel.policy.flush(cpu, request)
+    yield from cpu.sync()
+    _strike_unflushed(kernel, space, [request for request, count in known if len(request.vpns) == count])
+
+
+def _strike_unflushed(kernel: VmKernel, space: AddressSpace, flushed: Sequence[Flush]) -> None:
+    """All entries of these have been flushed, by whomever."""
+    waiting = kernel.unflushed.get(space.number, [])
+    for request in flushed:
+        if request in waiting:
+            waiting.remove(request)
+    if not waiting:
+        kernel.unflushed.pop(space.number, None)

@@ -73,6 +73,7 @@ class AddressSpace(Loadable):
         self.rss = ResidentCount(switches.rss_batch, len(kernel.cpus))
         self.tasks = 0
         self.is_dead = False
+        self.moving: tuple[int, int, int] | None = None  # by mremap: pages from, to, and where they go
         self.is_open = False  # others may change it: the OOM killer's reaper comes, or a file is mapped
         self.is_victim = False  # of the OOM killer
         self.faults_to_end = 0  # that began before it was opened: the reaper waits for them
