@@ -45,10 +45,10 @@ SHORT = MappingProxyType(
             "workload.mib": "12",
         },
         "oom_storm": {
-            "machine.memory": "4MiB",
+            "machine.memory": "2MiB",
             "workload.cpus": "8",
-            "workload.processes": "8",
-            "workload.mib": "8",
+            "workload.processes": "6",
+            "workload.mib": "6",
         },
         "page_bulk": {"workload.frames_per_cpu": "300"},
         "page_fault1": {**_ROUNDS, "workload.rounds": "1", "workload.mib": "1"},
@@ -73,14 +73,15 @@ SHORT = MappingProxyType(
             "workload.working_set": "1MiB",
             "workload.rounds": "2",
         },
-        "tlb_flush1": {**_ROUNDS, "workload.rounds": "1", "workload.mib": "1"},
-        "tlb_flush3": {**_ROUNDS, "workload.rounds": "1", "workload.mib": "1"},
+        "tlb_flush1": {**_ROUNDS, "workload.rounds": "1", "workload.mib": "1", "workload.cpus": "2"},
+        "tlb_flush3": {**_ROUNDS, "workload.rounds": "1", "workload.mib": "1", "workload.cpus": "2"},
         "tlb_flush2": {"run.warmup": "0", "run.duration": "60us", "workload.cpus": "4"},
         "reclaim_flushes": {
             **_ROUNDS,
             "workload.rounds": "1",
-            "machine.memory": "4MiB",
-            "workload.mib": "10",
+            "workload.cpus": "2",
+            "machine.memory": "2MiB",
+            "workload.mib": "5",
         },
     }
 )

@@ -224,16 +224,13 @@ def dropped_ops(tree: ast.Module, program: Program) -> Iterator[tuple[int, str]]
 def _functions(tree: ast.Module) -> Iterator[tuple[Function, str]]:
     """Every function with the class around it; the module itself counts as a function."""
     yield ast.FunctionDef("module", ast.arguments([], [], None, [], [], None, []), tree.body, []), ""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            yield from ((child, node.name) for child in ast.walk(node) if isinstance(child, Function))
-        elif isinstance(node, ast.Module):
-            in_classes = {id(c) for k in ast.walk(node) if isinstance(k, ast.ClassDef) for c in ast.walk(k)}
-            yield from (
-                (child, "")
-                for child in ast.walk(node)
-                if isinstance(child, Function) and id(child) not in in_classes
-            )
+    pending: list[tuple[ast.AST, str]] = [(tree, "")]
+    while pending:
+        node, class_name = pending.pop()
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, Function):
+                yield child, class_name
+            pending.append((child, child.name if isinstance(child, ast.ClassDef) else class_name))
 
 
 def _own_nodes(function: Function) -> Iterator[ast.AST]:

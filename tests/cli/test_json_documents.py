@@ -100,6 +100,7 @@ def test_every_study_has_the_promised_keys(name: str, capsys: pytest.CaptureFixt
     assert throughput["ops"] > 0
     assert throughput["ops_per_s"] == pytest.approx(throughput["ops"] * SEC / elapsed)
     latency = document["latency_ns"]
+    assert latency["count"] > 0
     assert latency["p50"] <= latency["p99"] <= latency["max"]
     assert 0 < latency["mean"] <= latency["max"]
     for lock in document["locks"]:

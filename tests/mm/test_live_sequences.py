@@ -161,7 +161,7 @@ OPERATIONS = st.lists(
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=OPERATIONS)
 def test_the_same_operations_on_1_and_64_cpus_keep_memory_whole(kernel: str, steps: Steps) -> None:
     """Nothing is handed out twice or lost after any step, and all coalesces at the end."""

@@ -5,7 +5,7 @@ from failure_sweep import chances, check, finished, run_with, system_of
 
 PROFILES = ("coal", "linux-3.5", "linux-4.10", "linux-6.18", "sv6")
 KINDS = ("pages", "objects")
-SAMPLE = 23
+SAMPLE = 53
 """The fast suite takes one occurrence in so many; the slow one takes all."""
 
 

@@ -474,7 +474,7 @@ def check_free_blocks(runs: int) -> None:
 
 def test_random_frees_leave_the_expected_free_blocks() -> None:
     """All frames taken, 90 % freed through lists and zone: the exact mean number of each order."""
-    check_free_blocks(30)
+    check_free_blocks(16)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from replaying import (
+    FASTEST,
     FTRACE,
     MODES,
     PERF,
@@ -41,6 +42,15 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
+def test_a_recording_replays_to_the_same_bytes_in_the_quick_mode(case: str) -> None:
+    """The reference and what runs ahead, takes short cuts and has no tick events give one document."""
+    plan, machine, profile = CASES[case]
+    reference, quick = (Run(plan, machine, profile, mode).comparable() for mode in (MODES[0], FASTEST))
+    assert quick == reference
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
 def test_a_recording_replays_to_the_same_bytes_in_every_mode(case: str) -> None:
     """All six combinations of running ahead, short cuts and tick events give one document."""
     plan, machine, profile = CASES[case]
@@ -64,7 +74,7 @@ def traces(draw: st.DrawFn) -> list[str]:
     return lines
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(lines=traces(), mode=st.sampled_from(["open", "closed"]), overhead=st.sampled_from([0, US]))
 def test_random_traces_end_and_are_the_same_in_every_mode(lines: list[str], mode: str, overhead: int) -> None:
     """No circle of waits, whatever the order of allocations and frees; one document in all modes."""

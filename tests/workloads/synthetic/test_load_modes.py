@@ -1,6 +1,7 @@
 """Every load gives the same bytes whichever paths the engine takes."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 from load_bench import MODES, build, differences, run, system, text
@@ -55,7 +56,7 @@ KERNELS: list[tuple[str, dict[str, str]]] = [
 MACHINES = ("coal", "westmere-ep")
 
 
-@pytest.mark.parametrize(
+EACH_ON_EACH = pytest.mark.parametrize(
     ("name", "kernel"),
     [
         (name, kernel)
@@ -64,13 +65,15 @@ MACHINES = ("coal", "westmere-ep")
         if kernel < 2 or kind not in ("lock_loop", "line_contention")  # they use no memory
     ],
 )
-def test_all_modes_give_the_same_bytes(name: str, kernel: int) -> None:
-    """Counts, latencies, lock rows, accounts and memory equal those of the reference mode."""
+
+
+def check_modes(name: str, kernel: int, modes: Sequence[dict[str, bool]]) -> None:
+    """One load in each of these modes."""
     kind, parameters, duration = LOADS[name]
     profile, switches = KERNELS[kernel]
     machine = MACHINES[(kernel + list(LOADS).index(name)) % 2]
     reference = None
-    for mode in MODES:
+    for mode in modes:
         document = run(
             system(machine, profile, switches, mode=mode),
             build(kind, parameters),
@@ -81,6 +84,19 @@ def test_all_modes_give_the_same_bytes(name: str, kernel: int) -> None:
         found = text(document)
         reference = reference or found
         assert found == reference, (mode, list(differences(json.loads(reference), json.loads(found)))[:5])
+
+
+@EACH_ON_EACH
+def test_the_quick_mode_gives_the_same_bytes(name: str, kernel: int) -> None:
+    """Counts, latencies, lock rows, accounts and memory equal those of the reference mode."""
+    check_modes(name, kernel, (MODES[0], MODES[-1]))
+
+
+@pytest.mark.slow
+@EACH_ON_EACH
+def test_all_modes_give_the_same_bytes(name: str, kernel: int) -> None:
+    """With each short cut by itself."""
+    check_modes(name, kernel, MODES)
 
 
 @pytest.mark.parametrize("name", LOADS)
