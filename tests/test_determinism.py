@@ -142,7 +142,13 @@ def test_the_seed_of_string_hashes_changes_nothing_in_any_study(name: str) -> No
     assert same_run(first) == same_run(second)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if number % 4 == 0 else pytest.mark.slow)
+        for number, name in enumerate(COMMANDS)
+    ],
+)
 def test_the_configuration_that_was_written_repeats_the_run(
     name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def test_reclaim_keeps_free_pages_between_the_marks() -> None:
     assert not number(document, "pressure", "counts", "oom_kill")
 
 
+@pytest.mark.slow
 def test_hogs_make_the_neighbour_wait() -> None:
     """A neighbour whose rounds do not fit into its CPU's own list pays for others who fill memory."""
     settings = {"run.warmup": "10ms", "run.duration": "10ms", "machine.memory": "16MiB", "workload.mib": "32"}
@@ -100,6 +101,7 @@ def test_drivers_dig_below_min_and_drop_what_they_do_not_get() -> None:
     assert min(atomic["lowest_free"].values()) < 100  # the node's min mark: 112 pages of 4,096
 
 
+@pytest.mark.slow
 def test_long_lives_and_a_full_memory_take_the_huge_blocks_away() -> None:
     """With both, huge blocks are gone after a while; without either one, they can be had to the end."""
     settings = {"run.duration": "600s"}
