@@ -13,7 +13,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("coalsim needs Python 3.11 or newer; say make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group test --group lint
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group test --group lint --group docs
 	touch $(READY)
 
 demo: setup
