@@ -15,7 +15,8 @@ import json
 from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
-from coalsim.observe.histogram import Histogram
+from coalsim.observe.batches_document import BatchesEntry, WarmupEntry
+from coalsim.observe.histogram import Histogram, HistogramRecord
 from coalsim.observe.leak_document import LeaksEntry, PlantedLeak
 from coalsim.observe.memory_document import Memory
 from coalsim.observe.pressure_document import LogEntry, PressureEntry
@@ -174,6 +175,10 @@ class ResultDocument(TypedDict):
     allocations: NotRequired[list[AllocationRow]]
     warnings: NotRequired[list[str]]
     config: NotRequired[dict[str, object]]
+    batches: NotRequired[BatchesEntry]  # in runs, never in a mean of several
+    warmup: NotRequired[WarmupEntry]  # where a pilot run found it
+    latency_histogram_ps: NotRequired[HistogramRecord]  # behind latency_ns; of all runs at the top
+    pooled_latency_ns: NotRequired[Latency]  # of all runs taken as one; latency_ns has means over runs
     runs: NotRequired[list["ResultDocument"]]
     intervals: NotRequired[dict[str, IntervalEntry]]  # by dotted key, such as throughput.ops_per_s
 

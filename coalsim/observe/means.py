@@ -12,11 +12,15 @@ from typing import cast
 from coalsim.observe.document import LockEntry, ResultDocument
 from coalsim.observe.leak_means import leak_means
 from coalsim.observe.mean_values import mean_of_objects
+from coalsim.observe.pooled import pooled_parts
 from coalsim.observe.pressure_means import pressure_means
 from coalsim.observe.vm_means import vm_means
 
 _OF_FIRST = ("seed", "config", "cpu_nodes")
-_LISTS = ("safety", "pressure", "kernel_log", "panic", "leaks", "series", "allocations")
+_LISTS = (
+    *("safety", "pressure", "kernel_log", "panic", "leaks", "series", "allocations"),
+    *("batches", "latency_histogram_ps"),
+)
 
 
 def mean_document(runs: Sequence[ResultDocument]) -> ResultDocument:
@@ -27,6 +31,7 @@ def mean_document(runs: Sequence[ResultDocument]) -> ResultDocument:
     means.update(vm_means(runs))
     means.update(pressure_means(runs))
     means.update(leak_means(runs))
+    means.update(pooled_parts(runs))
     if any("safety" in run for run in runs):
         found = [{**entry, "run": n} for n, run in enumerate(runs, 1) for entry in run.get("safety", [])]
         means["safety"] = found

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from coalsim.guarded import clean
 from coalsim.observe import numbers
 from coalsim.observe.allocators import magazine_table, page_list_table
+from coalsim.observe.batch_summary import batch_lines
 from coalsim.observe.document import IntervalEntry, ResultDocument, Throughput, Trace
 from coalsim.observe.leaks import leaks_summary
 from coalsim.observe.lock_table import lock_table
@@ -73,6 +74,7 @@ def _head(document: ResultDocument) -> Iterator[str]:
         yield _speed("all operations", document["throughput"], latency)
     for name, phase in phases.items():
         yield _speed(clean(name), phase.get("throughput"), phase["latency_ns"])
+    yield from batch_lines(document)
     for warning in document.get("warnings", []):
         yield f"warning: {clean(warning)}"
 

@@ -107,20 +107,25 @@ def overlaid(base: Mapping[str, object], extra: Mapping[str, object]) -> dict[st
 def _phases(system: System, elapsed: Time) -> dict[str, Phase]:
     found: dict[str, Phase] = {}
     for name, parts in system.meter.phases.items():
-        latencies = _merged(parts)
-        if ops := latencies.count:
+        merged = _merged(parts)
+        if ops := merged.count:
             found[name] = {
-                "latency_ns": latency_entry(latencies),
+                "latency_ns": latency_entry(merged),
                 "throughput": {"ops": ops, "ops_per_s": ops * SEC / elapsed},
             }
     return found
 
 
+def latencies(system: System, headline: str) -> Histogram:
+    """The distribution of the latencies, in ps, of the phase that stands for the load."""
+    return _merged(system.meter.phases.get(headline, []))
+
+
 def _merged(parts: list[Recorder]) -> Histogram:
     merged = Histogram()
-    for latencies in parts:
-        assert isinstance(latencies, Histogram)
-        merged.merge(latencies)
+    for part in parts:
+        assert isinstance(part, Histogram)
+        merged.merge(part)
     return merged
 
 
