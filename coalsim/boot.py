@@ -38,9 +38,11 @@ from coalsim.locks.registry import make_lock
 from coalsim.locks.rwsem import RwSemaphore
 from coalsim.mm.kmem.magazine_types import MagazineTypes
 from coalsim.mm.manager import MemoryManager
+from coalsim.mm.phys.allocator import FrameAllocator
 from coalsim.mm.phys.placement import Placement
 from coalsim.mm.reclaim.file_lru import FileLru
 from coalsim.mm.reclaim.slow_path import SlowPath
+from coalsim.mm.reclaim.victim_rules import Badness, VictimRule
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.linux import LinuxShootdown
 from coalsim.mm.virt.system import VirtualMemory
@@ -59,7 +61,7 @@ class SystemConfig:
 
     `lock` is the policy of the kernel's spinlocks, `load_lock` that of locks which a load
     takes for their own sake (the same, unless it sleeps).  `magazine_types` replaces the published
-    table and the kernel's threshold, `placement` the policy that the profile names.
+    table and the kernel's threshold, `placement` and `allocator` what the profile names.
     """
 
     machine: Machine
@@ -73,6 +75,8 @@ class SystemConfig:
     tick_events: bool = False
     magazine_types: MagazineTypes | None = None
     placement: type[Placement] | None = None
+    allocator: type[FrameAllocator] | None = None
+    victim: type[VictimRule] = Badness
     shootdown: type[Shootdown] = LinuxShootdown
     injection: Callable[[], Injection] = Injection
 
@@ -118,6 +122,7 @@ class System:
             self.make_ranked_lock,
             config.magazine_types,
             config.placement,
+            config.allocator,
         )
         inject(self.injection, self.memory, self.env, self.streams)
         self.meter = Meter(machine.num_cpus, config.recorder)
@@ -145,6 +150,7 @@ class System:
             processes=lambda: () if self._vm is None else self._vm.processes,
             wake_latency=self._wake_latency,
             say=lambda at, text: self.kernel_log.append((at, text)),
+            victim=self.config.victim,
         )
         set_reserve_aside(parts)
         return build_pressure(parts) if self.switches.reclaim else None

@@ -19,6 +19,7 @@ from coalsim.mm.reclaim.oom_reaper import OomReaper
 from coalsim.mm.reclaim.shrinker import NodeReclaim
 from coalsim.mm.reclaim.slab_reaper import SlabReaper
 from coalsim.mm.reclaim.slow_path import SlowPath
+from coalsim.mm.reclaim.victim_rules import Badness, VictimRule, rule_at_work
 from coalsim.mm.virt.process import Process
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.switches import Switches
@@ -45,6 +46,7 @@ class PressureParts:
     processes: Callable[[], Sequence[Process]]
     wake_latency: Time
     say: Callable[[Time, str], None]
+    victim: type[VictimRule] = Badness
 
 
 def build_pressure(parts: PressureParts) -> SlowPath:
@@ -66,7 +68,7 @@ def build_pressure(parts: PressureParts) -> SlowPath:
         parts.switches.pcp_drain_by,
         parts.wake_latency,
     )
-    oom = OomKiller(pages.zones, parts.processes, costs, parts.switches.oom)
+    oom = OomKiller(pages.zones, parts.processes, costs, parts.switches.oom, rule_at_work(parts.victim))
     oom_reaper = OomReaper(list(cpus), parts.switches.oom_reaper_delay, parts.say)
     oom.start_reaper = oom_reaper.start
     oom.say = parts.say

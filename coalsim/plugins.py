@@ -16,6 +16,7 @@ its file and line; it never escapes as a traceback.
 
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Mapping
@@ -29,6 +30,9 @@ from typing import Generic, TypeVar, cast
 from coalsim.errors import ConfigError, Problem
 
 T = TypeVar("T")
+
+LONGEST_SHOWN = 120
+"""Characters of a foreign answer that a message shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +228,44 @@ def failure_in(module: str, error: BaseException, key: str) -> ConfigError | Non
     return ConfigError(
         [Problem(where=where, line=line, key=key, message=message, remedy="mend what this line does")]
     )
+
+
+def nonsense(owner: type, method: str, key: str, message: str, remedy: str) -> ConfigError:
+    """A foreign class has answered what makes no sense.
+
+    Args:
+        owner: the class.
+        method: the one of its methods whose line is named.
+        key: the dotted key that named the class.
+        message: what it did, without its name.
+        remedy: what it should have done.
+    """
+    where, line = place_of(owner, method)
+    text = f"{owner.__qualname__} {message}"
+    return ConfigError([Problem(where=where, line=line, key=key, message=text, remedy=remedy)])
+
+
+def place_of(owner: type, method: str = "") -> tuple[str, int]:
+    """File and line of a method of a class, or of the class itself where it has no such method of its own."""
+    function = vars(owner).get(method)
+    code = getattr(getattr(function, "fget", function), "__code__", None)
+    if code is not None:
+        return code.co_filename, code.co_firstlineno
+    module = sys.modules.get(owner.__module__)
+    where = getattr(module, "__file__", None) or owner.__module__
+    try:
+        return where, inspect.getsourcelines(owner)[1]
+    except (OSError, TypeError):
+        return where, 0
+
+
+def shown(value: object) -> str:
+    """A foreign answer, for a message: short, whatever it is, and even if it cannot be shown."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"something of type {type(value).__name__}"
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
 def _says(error: BaseException) -> str:

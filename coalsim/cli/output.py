@@ -31,6 +31,10 @@ _PATHS = (
     ("machine", "name"),
     ("kernel", "lock"),
     ("kernel", "placement"),
+    ("kernel", "shootdown"),
+    ("kernel", "allocator"),
+    ("kernel", "victim"),
+    ("workload", "kind"),
     ("workload", "trace"),
     ("workload", "snapshots"),
 )
@@ -89,8 +93,9 @@ def _anchored(config: Mapping[str, object]) -> dict[str, object]:
     for table, key in _PATHS:
         keys = anchored.get(table)
         if isinstance(keys, dict) and isinstance(keys.get(key), str):
-            file, colon, name = keys[key].partition(":") if table == "kernel" else (keys[key], "", "")
-            is_name = not colon if table == "kernel" else table == "machine" and file in preset_names()
+            is_class = table == "kernel" or key == "kind"
+            file, colon, name = keys[key].partition(":") if is_class else (keys[key], "", "")
+            is_name = not colon if is_class else table == "machine" and file in preset_names()
             if file and not is_name and Path(file).exists():
                 keys[key] = f"{Path(file).resolve()}{colon}{name}"
     return anchored

@@ -61,7 +61,9 @@ class LockSetup:
         streams: the run's random numbers.
         cpus: the machine's processors, for locks that must ask all of them.
         probes: where `lock:released` can be listened to: each acquisition that is over, with
-            release time, processor, lock, call site, arrival and grant (times in ps).
+            release time, processor, lock, call site, arrival and grant (times in ps).  Those played
+            by events that had to wait are heard at `lock:waited`: release time, processor, name and
+            type of the class, lock, call site, the one right ahead, arrival and grant.
     """
 
     taking: Time = 0
@@ -125,6 +127,8 @@ class Lock:
     """Waiters give their processors away, so it cannot be taken with interrupts off."""
     excludes: ClassVar[bool] = True
     """At most one body of `section` runs at a time."""
+    in_order: ClassVar[bool] = False
+    """It is granted in the order of arrival; the lock kit holds it to that."""
     type: ClassVar[str] = "spinlock"
     """perf's word for it."""
     readers: ClassVar[bool] = False
@@ -136,6 +140,7 @@ class Lock:
         self.setup = setup
         self.stat = lock_class.new_stat(name)
         self.released = setup.probes.probe("lock:released")
+        self.waited = setup.probes.probe("lock:waited")
         self.line = CacheLine(name)
         self.holder: Ticket | None = None
         self.last = NOBODY  # the last processor that had it
@@ -256,11 +261,19 @@ class Lock:
         usage = stat.sites.get(ticket.site) or stat.usage(ticket.site)
         if ticket.contended:
             usage.waited(cpu.lock_waits, ticket.granted - ticket.arrived, ticket.last != cpu.id, ticket.ahead)
+            if self.waited.listeners:
+                self.tell_waited(ticket, stat)
         usage.held(cpu.clock - ticket.granted, self.last != cpu.id)
         stat.stolen += cpu.time_stolen - ticket.stolen
         self.last, self.last_site = cpu.id, ticket.site
         if self.released.listeners:
             self.released.fire(cpu.clock, cpu.id, self.name, ticket.site, ticket.arrived, ticket.granted)
+
+    def tell_waited(self, ticket: Ticket, stat: LockStat) -> None:
+        """Tell the probe of a wait whose hold ends now."""
+        cpu, row = ticket.cpu, (stat.name, stat.type)
+        facts = (self.name, ticket.site, ticket.ahead, ticket.arrived, ticket.granted)
+        self.waited.fire(cpu.clock, cpu.id, row, *facts)
 
     # -- for deadlock reports ------------------------------------------------------------
 

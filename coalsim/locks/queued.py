@@ -35,6 +35,8 @@ from coalsim.units import Time
 class QueuedLock(SpinLock):
     """The MCS lock, and the part of the qspinlock that is like it."""
 
+    in_order = True
+
     def __init__(self, lock_class: LockClass, name: str, setup: LockSetup) -> None:
         super().__init__(lock_class, name, setup)
         self.queue: deque[Ticket] = deque()

@@ -63,7 +63,7 @@ def find_lock(name: str, asked: Asked) -> type[Lock]:
     """
     policy = find_class(name, REGISTRY, asked)
     if name not in LOCKS:
-        _check_foreign(name, policy, asked)
+        check_foreign_lock(name, policy, asked)
     return policy
 
 
@@ -106,8 +106,12 @@ def make_lock(policy: type[Lock], lock_class: LockClass, name: str, setup: LockS
         raise ConfigError([problem]) from error
 
 
-def _check_foreign(name: str, policy: type[Lock], asked: Asked) -> None:
-    """Whether a class that is not ours can be used as a lock at all."""
+def check_foreign_lock(name: str, policy: type[Lock], asked: Asked) -> None:
+    """Whether a class that is not ours can be used as a lock at all.
+
+    Raises:
+        ConfigError: it cannot.
+    """
     if not isinstance(policy, type) or not issubclass(policy, Lock):
         raise asked.refuse(
             name, "not a lock: it is no subclass of SpinLock", "write class MyLock(SpinLock): enter and leave"

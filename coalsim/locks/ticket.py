@@ -29,6 +29,8 @@ from coalsim.units import Time
 class TicketLock(SpinLock):
     """Fair; its hand-over grows with the number of waiters."""
 
+    in_order = True
+
     def __init__(self, lock_class: LockClass, name: str, setup: LockSetup) -> None:
         super().__init__(lock_class, name, setup)
         self._queue: deque[Ticket] = deque()

@@ -32,6 +32,7 @@ from coalsim.mm.kmem.sheaf_cache import SheafCache
 from coalsim.mm.kmem.slab import SlabDirectory
 from coalsim.mm.kmem.slub_cache import SlubObjects
 from coalsim.mm.kmem.verbs import ObjectVerbs
+from coalsim.mm.phys.allocator import FrameAllocator
 from coalsim.mm.phys.pages import PageAllocator
 from coalsim.mm.phys.placement import Placement, placement
 from coalsim.mm.phys.ram import Ram
@@ -54,6 +55,7 @@ class MemoryManager:
         make_lock: makes the allocator's locks.
         magazine_types: the sizes of magazines; None: the published table, with the kernel's threshold.
         policy: of placement; None: the one that the switches name.
+        allocator: of frames; None: the one that the switches name.
     """
 
     def __init__(
@@ -65,10 +67,11 @@ class MemoryManager:
         make_lock: LockMaker,
         magazine_types: MagazineTypes | None = None,
         policy: type[Placement] | None = None,
+        allocator: type[FrameAllocator] | None = None,
     ) -> None:
         self.switches = switches
         self.max_order = switches.max_order
-        self.zones = build_zones(machine, switches, costs, make_lock)
+        self.zones = build_zones(machine, switches, costs, make_lock, allocator)
         usable = dict.fromkeys(zone.node for zone in self.zones)  # nodes that have memory
         by_distance = [
             tuple(other for other in machine.nodes_by_distance(node.node) if other in usable)

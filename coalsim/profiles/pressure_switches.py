@@ -40,6 +40,9 @@ class PressureSwitches:
     443c2accd1b6), or `work` that each CPU has to get round to."""
     oom: OomAction
     """When nothing can be reclaimed: `kill` a process, or `panic` (sysctl panic_on_oom)."""
+    victim: str = ""
+    """Who is killed: `badness`, Linux's rule, or your own: an entry point of `coalsim.victims`,
+    `module:Class` or `./file.py:Class`.  Empty: `badness`."""
     oom_reaper_delay: Time = field(metadata=AS_TIME)
     """How long after the kill the reaper begins to take the victim's memory: at once (4.6), 2 s (5.18,
     e4a38402c36e)."""

@@ -10,7 +10,7 @@ provenance.
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cache
@@ -77,12 +77,22 @@ class KernelProfile:
 
     def switches_as_text(self) -> dict[str, str]:
         """Every switch as `with_overrides` would read it."""
-        return {key: switch_to_text(key, getattr(self.switches, key)) for key in switch_names()}
+        return {
+            key: switch_to_text(key, value)
+            for key in switch_names()
+            if (value := getattr(self.switches, key)) or key not in _optional()
+        }
 
 
 def switch_names() -> tuple[str, ...]:
     """Every key of a profile that is not a cost."""
     return tuple(field.name for field in fields(Switches))
+
+
+@cache
+def _optional() -> tuple[str, ...]:
+    """Switches that name a user's own class: profiles leave them out, and so does who has none."""
+    return tuple(field.name for field in fields(Switches) if field.default is not MISSING)
 
 
 def cost_names() -> tuple[str, ...]:
@@ -124,12 +134,13 @@ def load_profile(name: str) -> KernelProfile:
         )
         for key, message, remedy in (
             *((f"{part}.{key}", "no such key", "remove it") for key in given if key not in wanted),
-            *((f"{part}.{key}", "missing", "add it") for key in wanted if key not in given),
+            *((f"{part}.{key}", "missing", "add it") for key in wanted if key not in (*given, *_optional())),
         )
     ]
     if problems:
         raise ConfigError(problems)
-    switches = {key: switch_from_toml(key, raw_switches[key]) for key in switch_names()}
+    given_switches = [key for key in switch_names() if key in raw_switches]
+    switches = {key: switch_from_toml(key, raw_switches[key]) for key in given_switches}
     table = {
         key: sourced(raw_costs[key], where=where, key=f"costs.{key}", units=COST_UNITS)
         for key in cost_names()

@@ -64,6 +64,9 @@ class Switches(VmSwitches):
     # -- frames
     frames: FrameSource
     """Where page lists and slabs get frames: the binary `buddy` or the next-fit `bitmap`."""
+    allocator: str = ""
+    """Your own in place of these: a name of the allocator registry, an entry point of `coalsim.allocators`,
+    `module:Class` or `./file.py:Class`.  Empty: what `frames` says."""
     max_order: int
     """Largest buddy block is 2**max_order pages; buddyinfo prints max_order + 1 columns."""
     zones: ZoneLayout

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Protocol
 
 from coalsim.errors import CoalsimError, ConfigError, Problem
-from coalsim.plugins import Asked, Registry, failure_in, find_class
+from coalsim.plugins import Asked, Registry, failure_in, find_class, nonsense, shown
 from coalsim.units import NodeId
 
 Order = tuple[NodeId, ...]
@@ -104,7 +104,7 @@ class _Checked:
     def __init__(
         self, policy: type[Placement], by_distance: Sequence[Order], allowed: Sequence[NodeId]
     ) -> None:
-        self._name = policy.__qualname__
+        self._policy = policy
         self._known = by_distance[0]
         try:
             self._theirs = policy(by_distance, allowed)
@@ -112,7 +112,8 @@ class _Checked:
             if isinstance(error, CoalsimError):
                 raise
             theirs = failure_in(policy.__module__, error, "kernel.placement")
-            raise theirs or self._refusal(f"cannot be made: {type(error).__name__}: {error}") from error
+            what = f"cannot be made: {type(error).__name__}: {error}"
+            raise theirs or self._refusal(what, "__init__") from error
 
     def nodes(self, local: NodeId, turn: int) -> tuple[Order, int]:
         """As the class says."""
@@ -120,12 +121,12 @@ class _Checked:
             case (tuple() as order, int() as then) if order and all(node in self._known for node in order):
                 return order, then
             case answer:
-                raise self._refusal(f"answers {answer!r} to nodes({local}, {turn})")
+                raise self._refusal(f"answers {shown(answer)} to nodes({local}, {turn})", "nodes")
 
-    def _refusal(self, what: str) -> ConfigError:
+    def _refusal(self, what: str, method: str) -> ConfigError:
         known = ", ".join(map(str, self._known))
         remedy = f"its constructor takes (by_distance, allowed), nodes gives (nodes of {known}), next turn"
-        return ConfigError([Problem(key="kernel.placement", message=f"{self._name} {what}", remedy=remedy)])
+        return nonsense(self._policy, method, "kernel.placement", what, remedy)
 
 
 def find_placement(name: str, asked: Asked) -> type[Placement]:

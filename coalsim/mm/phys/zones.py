@@ -18,9 +18,11 @@ from dataclasses import dataclass
 
 from coalsim.errors import ConfigError, Problem
 from coalsim.locks.base import SpinLock
+from coalsim.mm.phys.allocator import Bitmap, Buddy, FrameAllocator
 from coalsim.mm.phys.bitmap import WORD, FrameBitmap
 from coalsim.mm.phys.buddy import BuddyAllocator
 from coalsim.mm.phys.fragmentation import Watermarks, min_free_kbytes, watermarks
+from coalsim.mm.phys.own_source import OwnSource
 from coalsim.mm.phys.pagelist_rules import (
     Generation,
     PageListRules,
@@ -94,8 +96,18 @@ def protections(extents: Sequence[Extent]) -> list[tuple[int, ...]]:
     return kept
 
 
-def build_zones(machine: Machine, switches: Switches, costs: KernelCosts, make_lock: LockMaker) -> list[Zone]:
+def build_zones(
+    machine: Machine,
+    switches: Switches,
+    costs: KernelCosts,
+    make_lock: LockMaker,
+    allocator: type[FrameAllocator] | None = None,
+) -> list[Zone]:
     """All zones of the machine, in ascending order of frames.
+
+    Args:
+        machine, switches, costs, make_lock: of the system.
+        allocator: of the frames; None: the one that `kernel.frames` names.
 
     Raises:
         ConfigError: the memory does not fit the frame source, or the switches contradict each other.
@@ -113,7 +125,7 @@ def build_zones(machine: Machine, switches: Switches, costs: KernelCosts, make_l
     kept = {node: protections(mine) for node, mine in of_node.items()}
     zones = []
     for index, (extent, mark) in enumerate(zip(extents, marks, strict=True)):
-        source = _source(extent, switches, costs, near_ps, max(near_ps, farthest))
+        source = _source(extent, switches, costs, near_ps, max(near_ps, farthest), allocator)
         cpus = len(machine.cpus_of_node(extent.node)) or machine.num_cpus
         siblings = of_node[extent.node]
         level = siblings.index(extent)
@@ -144,8 +156,20 @@ def _direct(extents: Sequence[Extent]) -> int:
     return sum(extent.frames for extent in extents if extent.name != HIGH)
 
 
-def _source(extent: Extent, switches: Switches, costs: KernelCosts, near: int, farthest: int) -> FrameSource:
-    if switches.frames == "bitmap":
+def _source(
+    extent: Extent,
+    switches: Switches,
+    costs: KernelCosts,
+    near: int,
+    farthest: int,
+    allocator: type[FrameAllocator] | None,
+) -> FrameSource:
+    frames = switches.frames
+    if allocator is Buddy or allocator is Bitmap:  # ours come with prices of their own
+        frames = "buddy" if allocator is Buddy else "bitmap"
+    elif allocator is not None:
+        return OwnSource(allocator, extent.first, extent.frames, switches.max_order, costs, farthest)
+    if frames == "bitmap":
         if extent.frames % WORD:
             raise ConfigError(
                 [

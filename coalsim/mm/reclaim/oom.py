@@ -22,11 +22,11 @@ from coalsim.errors import KernelPanic
 from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.zone import Zone
 from coalsim.mm.reclaim.oom_report import Machine, TaskRow, report_of, row_of, zone_states
+from coalsim.mm.reclaim.victim_rules import VictimRule
 from coalsim.mm.reclaim.victims import (
     Candidate,
     Footprint,
     badness,
-    choose,
     eligible,
     may_help,
     oom_score,
@@ -72,6 +72,7 @@ class OomKiller:
         processes: all there are, in the order in which they were made.
         costs: of the kernel.
         action: what is done.
+        rule: who is chosen.
     """
 
     def __init__(
@@ -80,11 +81,13 @@ class OomKiller:
         processes: Callable[[], Sequence[Process]],
         costs: KernelCosts,
         action: OomAction,
+        rule: VictimRule,
     ) -> None:
         self._zones = zones
         self._processes = processes
         self._costs = costs
         self._action = action
+        self._rule = rule
         self._is_busy = False
         self.kills: list[Kill] = []
         self.say: Callable[[Time, str], None] | None = None  # takes a text for the kernel's log
@@ -119,7 +122,7 @@ class OomKiller:
         cpu.charge(len(processes) * self._costs.oom_scan_task, OOM)
         yield from cpu.sync()
         candidates = [candidate_of(process) for process in processes]
-        chosen = choose(candidates, total, constraint)
+        chosen = self._rule.choose(candidates, total, constraint)
         if chosen < 0:
             self._is_busy = False
             return False
@@ -215,4 +218,6 @@ def candidate_of(process: Process) -> Candidate:
         oom_score_adj=process.oom_score_adj,
         is_over=process.is_over or process.is_victim,
         allowed_nodes=process.allowed_nodes,
+        pid=process.pid,
+        name=process.name,
     )

@@ -38,12 +38,15 @@ class Candidate:
         oom_score_adj: -1000 (unkillable) to 1000.
         is_over: it has gone, or has been a victim already.
         allowed_nodes: the nodes that it may use; none: all.
+        pid, name: which it is.
     """
 
     footprint: Footprint
     oom_score_adj: int = 0
     is_over: bool = False
     allowed_nodes: Sequence[NodeId] = ()
+    pid: int = 0
+    name: str = ""
 
 
 def truncated(numerator: int, denominator: int) -> int:

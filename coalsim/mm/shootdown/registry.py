@@ -68,7 +68,7 @@ def find_shootdown(name: str, asked: Asked) -> type[Shootdown]:
     """
     policy = find_class(name, REGISTRY, asked)
     if name not in SHOOTDOWNS:
-        _check_foreign(name, policy, asked)
+        check_foreign_shootdown(name, policy, asked)
     return policy
 
 
@@ -93,8 +93,12 @@ def make_shootdown(policy: type[Shootdown], system: ShootdownSystem) -> Shootdow
         raise ConfigError([problem]) from error
 
 
-def _check_foreign(name: str, policy: type[Shootdown], asked: Asked) -> None:
-    """Whether a class that is not ours can be used as a policy at all."""
+def check_foreign_shootdown(name: str, policy: type[Shootdown], asked: Asked) -> None:
+    """Whether a class that is not ours can be used as a policy at all.
+
+    Raises:
+        ConfigError: it cannot.
+    """
     if not isinstance(policy, type) or not issubclass(policy, Shootdown):
         raise asked.refuse(
             name,

@@ -1,0 +1,66 @@
+"""Whose mistake it was: runs that end badly while a user's own class takes part.
+
+A class that raises is named with the line that did it.  One that has left no line on the
+way, because it answered nonsense and something of ours fell over it, is named as the
+foreign part of the run.  A broken lock shows as a lock taken twice or as processors that
+wait for ever; the report then says whose lock it was.
+"""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from coalsim.boot import SystemConfig
+from coalsim.errors import ConfigError, Problem
+from coalsim.plugins import failure_in, place_of
+
+
+def foreign_classes(config: SystemConfig, load: BaseModel) -> Iterator[tuple[str, type]]:
+    """The classes of a run that are not coalsim's own, each with the key that names it."""
+    classes: dict[str, tuple[type | None, ...]] = {
+        "kernel.lock": (config.lock, config.load_lock),
+        "kernel.placement": (config.placement,),
+        "kernel.shootdown": (config.shootdown,),
+        "kernel.allocator": (config.allocator,),
+        "kernel.victim": (config.victim,),
+        "workload.kind": (type(load),),
+    }
+    for key, named in classes.items():
+        for policy in dict.fromkeys(named):
+            if policy is not None and not policy.__module__.startswith("coalsim."):
+                yield key, policy
+
+
+def failure_of_users_class(config: SystemConfig, load: BaseModel, error: Exception) -> ConfigError | None:
+    """What a class that somebody brought along did wrong; None if there is none in the run."""
+    foreign = list(foreign_classes(config, load))
+    for key, policy in foreign:
+        if (theirs := failure_in(policy.__module__, error, key)) is not None:
+            return theirs
+    if not foreign:
+        return None
+    says = f"{type(error).__name__}: {error}".splitlines()[0]
+    return ConfigError(
+        [
+            Problem(
+                where=place_of(policy)[0],
+                line=place_of(policy)[1],
+                key=key,
+                message=f"the run with {policy.__qualname__} failed: {says}",
+                remedy="run `coalsim plugins check` on the class; if it keeps all its promises, report this",
+            )
+            for key, policy in foreign
+        ]
+    )
+
+
+def blame_lock(config: SystemConfig) -> str:
+    """Whose lock it was that was misused or never passed on; empty if it is one of ours."""
+    for policy in dict.fromkeys((config.lock, config.load_lock)):
+        if policy is not None and not policy.__module__.startswith("coalsim."):
+            where, line = place_of(policy)
+            return (
+                f"\n{where}:{line}: kernel.lock: {policy.__qualname__} is the lock; its promises are tried "
+                f"one by one by `coalsim plugins check {where}:{policy.__qualname__}`"
+            )
+    return ""
