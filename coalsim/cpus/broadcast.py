@@ -48,6 +48,8 @@ def broadcast(
     in_order = sorted(targets, key=lambda cpu: cpu.id)
     for target in in_order:
         target.inbox.append(at)
+    if env.broadcasts.listeners:
+        env.broadcasts.fire(sender.id, [target.id for target in in_order], env._now, at)
 
     def arrive(_: Event) -> None:
         for target in in_order:

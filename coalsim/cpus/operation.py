@@ -129,6 +129,7 @@ class Operations:
 
     def __init__(self, make: Callable[[], Recorder]) -> None:
         self._make = make
+        self.account: type[Running] = Running  # for operations that begin; a timeline listens to its own kind
         self.kinds: dict[str, Kind] = {}
         self._recent: dict[CpuId, deque[tuple[Time, Time, str]]] = {}  # the last ones of each processor
 
@@ -167,7 +168,7 @@ class Operations:
             home = outer.free.setdefault(kind.name, [])
         else:
             home = kind.free.setdefault(cpu.id, [])
-        running = Running(kind, outer, home)
+        running = self.account(kind, outer, home)
         outer.opened.append(running)
         kind.accounts.append(running)
         return running

@@ -93,6 +93,11 @@ class RunQueue:
         """Nobody is ready."""
         return not self._ready
 
+    @property
+    def ready(self) -> int:
+        """How many are ready."""
+        return len(self._ready)
+
     def put(self, thread: Thread) -> None:
         """Add a ready thread at the end."""
         self._ready.append(thread)

@@ -21,6 +21,7 @@ from typing import TypeAlias, TypeVar
 import simpy
 from simpy.events import Event, EventPriority
 
+from coalsim.engine.probes import Probe
 from coalsim.units import FOREVER, CpuId, Time
 
 T = TypeVar("T")
@@ -70,6 +71,10 @@ class Engine(simpy.Environment):
         self.ending = False  # `run_to` is to return: nobody may move time any more
         self.at_barriers: Callable[[], None] | None = None  # asserts what must hold, after a barrier's action
         self.stuck: Callable[[], str] = str  # who can never go on; asked where ticks keep the heap full
+        # sender, target, sent, handler's begin and end, answer seen: when a request by events is taken up
+        self.answered = Probe("message:answered")
+        # sender, targets, sent, arrival: when hardware begins to carry an effect
+        self.broadcasts = Probe("message:broadcast")
         self._barriers: list[Time] = []
         self._last_barrier: Time = 0
 

@@ -89,6 +89,8 @@ class Shot(Generic[C]):
         )
         self.waiting_for.pop(cpu, None)
         self.note(parts, ended + back, 1)
+        if (sender := self.initiator) is not None and (answered := sender.env.answered).listeners:
+            answered.fire(sender.id, cpu, self.sent, started, ended, ended + back)
 
     def note(self, answer: Answer, seen: Time, answers: int) -> None:
         """So many targets acknowledge; the last of these answers is seen at `seen`."""

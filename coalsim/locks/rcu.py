@@ -160,6 +160,9 @@ class Rcu(Lock):
         yield from cpu.sync()
         usage = self.stat.usage(site)
         usage.waited(cpu.lock_waits, cpu.clock - asked, False, "")
+        if self.waited.listeners:
+            row = self.stat.name, self.stat.type
+            self.waited.fire(cpu.clock, cpu.id, row, self.name, site, "", asked, cpu.clock)
         usage.held(0, False)
 
     def defer(self, cpu: Cpu, callback: Deferred) -> Op[None]:

@@ -110,5 +110,7 @@ class SequenceLock(QueuedLock):
         usage = stat.usage(ticket.site)
         if ticket.contended:
             usage.waited(cpu.lock_waits, ticket.granted - ticket.arrived, ticket.last != cpu.id, ticket.ahead)
+            if self.waited.listeners:
+                self.tell_waited(ticket, stat)
         usage.held(cpu.clock - ticket.granted, ticket.last != cpu.id)
         stat.stolen += cpu.time_stolen - ticket.stolen
