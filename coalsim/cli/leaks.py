@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from coalsim.cli.resultfile import load_result, point_option
+
 EXAMPLES = """\b
 Examples:
   coalsim run leaking_driver --out out && coalsim leaks out
@@ -20,10 +22,17 @@ Examples:
 @click.option("--growth", is_flag=True, help="What each call site held at points of time.")
 @click.option("--kmemleak", is_flag=True, help="Objects that nothing points to, in the layout of kmemleak.")
 @click.option("-E", "--entries", type=int, metavar="N", help="Print N call sites only.")
+@point_option
 @click.option("--run", type=int, metavar="N", help="One replication, counted from 1, instead of the means.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def leaks(
-    result: Path, kmemleak: bool, entries: int | None, run: int | None, as_json: bool, **chosen: bool
+    result: Path,
+    kmemleak: bool,
+    entries: int | None,
+    point: int | None,
+    run: int | None,
+    as_json: bool,
+    **chosen: bool,
 ) -> None:
     """Print what RESULT, a result folder or its result.json, allocated and did not free.
 
@@ -32,12 +41,11 @@ def leaks(
     """
     import sys
 
-    from coalsim.cli.resultfile import load_result
     from coalsim.observe.document import dump, excerpt
     from coalsim.observe.leaks import kmemleak_report, leaks_part, leaks_text
     from coalsim.observe.tables import Style
 
-    document = load_result(result, run)
+    document = load_result(result, run, point)
     style = Style.of(sys.stdout)
     sections = [name for name, wanted in chosen.items() if wanted]
     if kmemleak:

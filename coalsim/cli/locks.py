@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from coalsim.cli.resultfile import load_result, point_option
+
 EXAMPLES = """\b
 Examples:
   coalsim locks out/
@@ -32,6 +34,7 @@ Examples:
 )
 @click.option("-E", "--entries", type=int, metavar="N", help="Print N rows only.")
 @click.option("-x", "--field-separator", metavar="SEP", help="SEP between the fields, times in whole ns.")
+@point_option
 @click.option("--run", type=int, metavar="N", help="One replication, counted from 1, instead of the means.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document: the rows with all columns.")
 def locks(
@@ -41,6 +44,7 @@ def locks(
     field: str,
     entries: int | None,
     field_separator: str | None,
+    point: int | None,
     run: int | None,
     as_json: bool,
 ) -> None:
@@ -52,7 +56,6 @@ def locks(
     """
     import sys
 
-    from coalsim.cli.resultfile import load_result
     from coalsim.observe.document import dump
     from coalsim.observe.lock_stat import lock_stat
     from coalsim.observe.perf_lock import Options, perf_lock, perf_lock_json
@@ -65,7 +68,7 @@ def locks(
         entries=entries,
         separator=field_separator,
     )
-    document = load_result(result, run)
+    document = load_result(result, run, point)
     if as_json:
         text = dump(perf_lock_json(document, options))
     elif view == "lock_stat":

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from coalsim.cli.resultfile import load_result, point_option
+
 EXAMPLES = """\b
 Examples:
   coalsim mem out/
@@ -30,21 +32,21 @@ Examples:
 @click.option("--pagetypeinfo", is_flag=True, help="Like /proc/pagetypeinfo, with a single type.")
 @click.option("--series", is_flag=True, help="Over time; the run needs run.samples.")
 @click.option("--allocations", is_flag=True, help="Every block at the end; the run needs run.allocations=on.")
+@point_option
 @click.option("--run", type=int, metavar="N", help="One replication, counted from 1, instead of the means.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def mem(result: Path, run: int | None, as_json: bool, **chosen: bool) -> None:
+def mem(result: Path, point: int | None, run: int | None, as_json: bool, **chosen: bool) -> None:
     """Print what the allocators of RESULT did: a result folder or its result.json.
 
     Without a choice of sections, those from --bytes to --slabinfo are printed that the result has.
     """
     import sys
 
-    from coalsim.cli.resultfile import load_result
     from coalsim.observe.document import dump, excerpt
     from coalsim.observe.memory_report import memory_part, memory_text
     from coalsim.observe.tables import Style
 
-    document = load_result(result, run)
+    document = load_result(result, run, point)
     style = Style.of(sys.stdout)
     sections = [name for name, wanted in chosen.items() if wanted]
     if as_json:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from coalsim.cli.resultfile import load_result, point_option
+
 if TYPE_CHECKING:
     from coalsim.observe.document import ResultDocument
     from coalsim.observe.vm_document import OperationEntry
@@ -31,12 +33,19 @@ Examples:
     metavar="FILE",
     help="Write folded stacks (weights in ns) to FILE, or with - to stdout instead of the tables.",
 )
+@point_option
 @click.option("--run", type=int, metavar="N", help="One replication, counted from 1, instead of the means.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document: CPU, cause, ps; or of the operation."
 )
 def where(
-    result: Path, per_cpu: bool, op: str | None, folded: Path | None, run: int | None, as_json: bool
+    result: Path,
+    per_cpu: bool,
+    op: str | None,
+    folded: Path | None,
+    point: int | None,
+    run: int | None,
+    as_json: bool,
 ) -> None:
     """Print where the CPUs of RESULT spent their time: a result folder or its result.json.
 
@@ -45,7 +54,6 @@ def where(
     """
     import sys
 
-    from coalsim.cli.resultfile import load_result
     from coalsim.observe.document import dump, excerpt
     from coalsim.observe.operations import folded_operation, operation_text
     from coalsim.observe.tables import Style
@@ -54,7 +62,7 @@ def where(
 
     if op is not None and per_cpu:
         raise click.UsageError("--op and --per-cpu: an operation is shown over all CPUs; leave one out")
-    document = load_result(result, run)
+    document = load_result(result, run, point)
     style = Style.of(sys.stdout)
     if op is None:
         part: dict[str, object] = {"time": document["time"]}

@@ -35,6 +35,7 @@ class Document:
         where: the file, empty if there is none.
         lines: line of each key path.
         options: for each key path that the command line gave, the option as typed.
+        moved: for each key path that another part of the file gave (an axis, the quick variant), that part.
         folder: what relative paths in the file are relative to.
     """
 
@@ -42,6 +43,7 @@ class Document:
     where: str = ""
     lines: Mapping[str, int] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    moved: Mapping[str, str] = field(default_factory=dict)
     folder: Path = Path()
 
     def problem(self, key: str, message: str, remedy: str, value: object = "") -> Problem:
@@ -49,7 +51,7 @@ class Document:
         option = self._option(key)
         return Problem(
             where=option or self.where,
-            line=0 if option else line_of(self.lines, key),
+            line=0 if option else self._line(key),
             key=key,
             value=show(value),
             message=message,
@@ -62,7 +64,7 @@ class Document:
         return Asked(
             key=key,
             where=option or self.where,
-            line=0 if option else line_of(self.lines, key),
+            line=0 if option else self._line(key),
             trust=trust or bool(option),
             folder=Path() if option else self.folder,
         )
@@ -73,11 +75,22 @@ class Document:
 
     def _option(self, key: str) -> str:
         """The option that gave a key or a table around it; empty if the file did."""
-        while key:
-            if key in self.options:
-                return self.options[key]
-            key = key.rpartition(".")[0]
-        return ""
+        given = _nearest(key, self.options, self.moved)
+        return self.options.get(given, "")
+
+    def _line(self, key: str) -> int:
+        """The line where the file gives a key, wherever it stands."""
+        given = _nearest(key, self.moved)
+        return line_of(self.lines, self.moved[given] if given else key)
+
+
+def _nearest(key: str, *tables: Mapping[str, str]) -> str:
+    """The longest part of a key path that one of the tables has; a machine is also named by its `name`."""
+    if key == "machine" and not any(key in table for table in tables):
+        key = "machine.name" if any("machine.name" in table for table in tables) else key
+    while key and not any(key in table for table in tables):
+        key = key.rpartition(".")[0]
+    return key
 
 
 def show(value: object) -> str:

@@ -1,10 +1,11 @@
-"""Settings from the command line: ``--set kernel.lock=mcs`` laid over a study.
+"""Settings laid over a study: ``--set kernel.lock=mcs``, and the values of its axes.
 
 A value is read as TOML where that gives a number, a truth value, a quoted text
 or a list, and is taken as it stands otherwise, so that nobody has to quote
 quotes for a shell.
 
-Invariant: a document keeps, for every key set here, the option as it was typed.
+Invariant: a document keeps, for every key set here, the option as it was typed, or the part of the
+file that gave it.
 """
 
 import re
@@ -24,11 +25,12 @@ _KEY = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One key set on the command line, and the option as it was typed."""
+    """One key set, and the option as it was typed, or (`at`) the part of the study file that sets it."""
 
     key: str
     value: object
-    option: str
+    option: str = ""
+    at: str = ""
 
 
 def parse_settings(texts: Sequence[str]) -> tuple[Setting, ...]:
@@ -80,20 +82,26 @@ def with_settings(document: Document, settings: Iterable[Setting]) -> Document:
         ConfigError: a setting reaches into something that is not a table.
     """
     raw = _copied(document.raw)
-    options = dict(document.options)
+    options, moved = dict(document.options), dict(document.moved)
     problems: list[Problem] = []
     for setting in settings:
         outer, _, last = setting.key.rpartition(".")
         place = _table(raw, outer)
         if place is None:
             remedy = f"set {outer} itself"
-            problems.append(Problem(where=setting.option, message=f"{outer} is not a table", remedy=remedy))
-        else:
-            place[last] = setting.value
-            options[setting.key] = setting.option
+            if setting.at:
+                problems.append(document.problem(setting.at, f"{outer} is not a table", remedy))
+            else:
+                where = setting.option
+                problems.append(Problem(where=where, message=f"{outer} is not a table", remedy=remedy))
+            continue
+        place[last] = setting.value
+        given, other = (moved, options) if setting.at else (options, moved)
+        given[setting.key] = setting.at or setting.option
+        other.pop(setting.key, None)
     if problems:
         raise ConfigError(problems)
-    return replace(document, raw=raw, options=options)
+    return replace(document, raw=raw, options=options, moved=moved)
 
 
 def _table(raw: dict[str, object], path: str) -> dict[str, object] | None:

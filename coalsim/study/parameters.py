@@ -6,7 +6,7 @@ writes itself so that it can be read again.
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from coalsim.engine.laws import Law, parse_law
 from coalsim.study.sections import Section
@@ -39,11 +39,30 @@ def _size(value: object) -> object:
     return parse_size(value) if isinstance(value, str) else value
 
 
-LawText = Annotated[Law, BeforeValidator(_law), PlainSerializer(law_text)]
+LAW_SCHEMA: dict[str, object] = {
+    "type": "string",
+    "pattern": r"^(const|exp|uniform|erlang|hyper):(.+:)?[0-9][0-9_]*(\.[0-9]+)?\s*(ps|ns|us|µs|ms|s)$",
+    "description": "A law such as exp:56.3ns, const:37.7ns or uniform:0ns:1us.",
+}
+"""What editors are told of a law."""
+SIZE_SCHEMA: dict[str, object] = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": r"^\s*[0-9][0-9_]*(\.[0-9]+)?\s*([kKmMgGtT]?([iI]?[bB])?)\s*$"},
+    ],
+    "description": "Bytes, or a size such as 4KiB.",
+}
+"""What editors are told of a size."""
+LawText = Annotated[Law, BeforeValidator(_law), PlainSerializer(law_text), WithJsonSchema(LAW_SCHEMA)]
 """A pydantic field that reads ``exp:56.3ns``, and writes itself so that it can be read again."""
-LawTexts = Annotated[tuple[LawText, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
+LawTexts = Annotated[
+    tuple[LawText, ...],
+    BeforeValidator(_one_or_more),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [LAW_SCHEMA, {"type": "array", "items": LAW_SCHEMA, "minItems": 1}]}),
+]
 """The same for one law or a list of them."""
-SizeText = Annotated[int, BeforeValidator(_size), Field(ge=1, le=1 << 40)]
+SizeText = Annotated[int, BeforeValidator(_size), Field(ge=1, le=1 << 40), WithJsonSchema(SIZE_SCHEMA)]
 """A pydantic field that reads bytes, or ``4KiB``."""
 Count = Annotated[int, Field(ge=1, le=1 << 30)]
 Cpus = Annotated[int, Field(ge=1, le=1 << 20)]

@@ -7,6 +7,7 @@ begins at their time or later does not.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -15,29 +16,36 @@ from typing import cast
 from simpy.events import Event
 
 from coalsim.boot import System, SystemConfig
-from coalsim.errors import ConfigError, KernelBug, KernelPanic, Problem
+from coalsim.errors import ConfigError, DeadlockError, KernelBug, KernelPanic, LockMisuse, Problem
 from coalsim.locks.base import Lock, SpinLock
 from coalsim.locks.registry import find_lock, find_spinlock
+from coalsim.mm.phys.allocator import FrameAllocator, find_allocator
 from coalsim.mm.phys.placement import Placement, find_placement
+from coalsim.mm.reclaim.victim_rules import VictimRule, find_victim_rule
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.shootdown.registry import find_shootdown
+from coalsim.observe.batches_document import WarmupEntry
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.histogram import Histogram
 from coalsim.observe.means import mean_document
-from coalsim.plugins import failure_in
 from coalsim.profiles.profile import load_profile
-from coalsim.study.document import find_study, read_document
+from coalsim.study.batches import BatchCounter
+from coalsim.study.blame import blame_lock, failure_of_users_class
+from coalsim.study.document import Document, find_study, read_document
 from coalsim.study.fitting import check_kernel, misfit
 from coalsim.study.intervals import document_intervals
 from coalsim.study.loads import WORKLOADS
 from coalsim.study.memory_outcome import allocations, check_conservation
-from coalsim.study.outcome import TimeByCause, document
+from coalsim.study.names import name_problems
+from coalsim.study.outcome import TimeByCause, document, latencies
 from coalsim.study.overrides import Setting, with_settings
+from coalsim.study.own_loads import build_load
 from coalsim.study.replay_load import ReplayLoad
 from coalsim.study.safety_outcome import safety_warnings
-from coalsim.study.sections import RunSection
+from coalsim.study.sections import AUTO, RunSection
 from coalsim.study.series import MOST_SAMPLES, Sampler
 from coalsim.study.spec import StudySpec, parse_spec
+from coalsim.study.warmup import UNTRUSTED, auto_problems, find_warmup
 from coalsim.topology.machine import Machine
 from coalsim.topology.presets import load_machine
 from coalsim.units import Time, format_time
@@ -64,8 +72,29 @@ class Plan:
     load: Callable[[System], Workload]
 
 
-def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
+def asked_machine(spec: StudySpec, max_input: int | None = None) -> Machine:
+    """The machine that a study names, with its changes.
+
+    Raises:
+        ConfigError: there is none, or it cannot be changed so.
+    """
+    machine = (
+        load_machine(spec.machine) if max_input is None else load_machine(spec.machine, max_input=max_input)
+    )
+    return machine.with_overrides(spec.machine_changes) if spec.machine_changes else machine
+
+
+def plan(
+    spec: StudySpec,
+    max_input: int | None = None,
+    machine_of: Callable[[StudySpec, int | None], Machine] = asked_machine,
+) -> Plan:
     """Build what a study names, without running it.
+
+    Args:
+        spec: the study.
+        max_input: bytes of input that may be read; None is the usual limit.
+        machine_of: where its machine comes from; who plans many studies keeps those that were read.
 
     Raises:
         ConfigError: every mistake, each at the place where the key was given.
@@ -80,7 +109,7 @@ def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
             problems.extend(spec.located(problem) for problem in error.problems)
             return None
 
-    machine = collected(lambda: _machine(spec, max_input))
+    machine = collected(lambda: machine_of(spec, max_input))
     locks = collected(lambda: _locks(spec))
     placement = collected(
         lambda: find_placement(spec.kernel.switches.placement, spec.asked("kernel.placement"))
@@ -88,13 +117,18 @@ def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
     shootdown = collected(
         lambda: find_shootdown(spec.kernel.switches.shootdown, spec.asked("kernel.shootdown"))
     )
+    allocator = collected(
+        lambda: find_allocator(spec.kernel.switches.allocator, spec.asked("kernel.allocator"))
+    )
+    victim = collected(lambda: find_victim_rule(spec.kernel.switches.victim, spec.asked("kernel.victim")))
     if isinstance(machine, Machine):
         collected(lambda: check_kernel(machine, spec.kernel.switches))
         collected(lambda: spec.inject.check(machine))
-    build = getattr(spec.workload, "build", None)
-    assert build is not None, "every workload model can build its load"
+    build = partial(build_load, spec.workload)
     load = collected(build)
     problems.extend(spec.located(problem) for problem in _too_many_samples(spec.run))
+    problems.extend(spec.located(problem) for problem in _no_batches(spec.run))
+    problems.extend(spec.located(problem) for problem in auto_problems(spec.run))
     if problems or not isinstance(machine, Machine):
         raise ConfigError(problems)
     kernel_lock, load_lock = cast("tuple[type[SpinLock], type[Lock]]", locks)
@@ -113,6 +147,8 @@ def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
         load_lock=load_lock,
         placement=cast("type[Placement]", placement),
         shootdown=cast("type[Shootdown]", shootdown),
+        allocator=cast("type[FrameAllocator] | None", allocator),
+        victim=cast("type[VictimRule]", victim),
         recorder=Histogram,
         seed=spec.run.seed,
         run_ahead=spec.engine.run_ahead,
@@ -120,7 +156,7 @@ def plan(spec: StudySpec, max_input: int | None = None) -> Plan:
         tick_events=spec.engine.tick_events,
         injection=spec.inject.build,
     )
-    return Plan(spec=spec, config=config, load=lambda _: cast(Workload, build()))
+    return Plan(spec=spec, config=config, load=lambda _: build())
 
 
 def _suited(spec: StudySpec, max_input: int | None) -> StudySpec:
@@ -152,11 +188,19 @@ def _too_many_samples(run: RunSection) -> Iterator[Problem]:
         )
 
 
-def _machine(spec: StudySpec, max_input: int | None) -> Machine:
-    machine = (
-        load_machine(spec.machine) if max_input is None else load_machine(spec.machine, max_input=max_input)
-    )
-    return machine.with_overrides(spec.machine_changes) if spec.machine_changes else machine
+def _no_batches(run: RunSection) -> Iterator[Problem]:
+    """Batches that cannot be made."""
+    value = str(run.batches)
+    if run.batches == 1:
+        message, remedy = "one batch is the whole run", "give 20 or more, or leave it out"
+        yield Problem(key="run.batches", value=value, message=message, remedy=remedy)
+    elif run.batches and not run.duration:
+        message = "a run that ends with its load cannot be divided beforehand"
+        remedy = "give run.duration a time such as 2ms"
+        yield Problem(key="run.batches", value=value, message=message, remedy=remedy)
+    elif run.batches > run.duration:
+        message = f"{run.batches} batches in {run.duration} ps"
+        yield Problem(key="run.batches", value=value, message=message, remedy="give a longer run.duration")
 
 
 def _locks(spec: StudySpec) -> tuple[type[SpinLock], type[Lock]]:
@@ -178,22 +222,41 @@ def _locks(spec: StudySpec) -> tuple[type[SpinLock], type[Lock]]:
 def run_study(plan: Plan, watch: Watch | None = None) -> ResultDocument:
     """Run all replications; the top level of the document holds means where there are several."""
     runs = []
+    warmup = _warmup(plan) if plan.spec.run.warmup == AUTO else None
+    lasts = plan.spec.run.given_warmup if warmup is None else warmup["cut_ps"]
     for number in range(plan.spec.run.replications):
         config = replace(plan.config, seed=plan.spec.run.seed + number)
-        runs.append(_run_once(plan, config, number, watch))
+        runs.append(_run_once(plan, config, lasts, number, watch))
     result = runs[0] if len(runs) == 1 else mean_document(runs)
     if len(runs) > 1:
         result["intervals"] = document_intervals(runs)
+    return _completed(plan, result, warmup, [SAME_RUNS] if len(runs) > 1 and all_the_same(runs) else [])
+
+
+def run_replication(plan: Plan, number: int) -> ResultDocument:
+    """One replication alone, counted from 0: the run that it is among those of `run_study`."""
+    warmup = _warmup(plan) if plan.spec.run.warmup == AUTO else None
+    lasts = plan.spec.run.given_warmup if warmup is None else warmup["cut_ps"]
+    config = replace(plan.config, seed=plan.spec.run.seed + number)
+    return _completed(plan, _run_once(plan, config, lasts, number, None), warmup, [])
+
+
+def _completed(
+    plan: Plan, result: ResultDocument, warmup: WarmupEntry | None, warnings: Sequence[str]
+) -> ResultDocument:
+    """The result with what is so for all replications of a study."""
     result["config"] = plan.spec.resolved()
-    warnings = [*plan.config.machine.warnings]
-    if len(runs) > 1 and _all_the_same(runs):
-        warnings.append(SAME_RUNS)
-    if warnings:
-        result["warnings"] = [*result.get("warnings", []), *warnings]
+    told = [*plan.config.machine.warnings]
+    if warmup is not None:
+        result["warmup"] = warmup
+        told += [UNTRUSTED] if warmup["half_cut"] else []
+    told += warnings
+    if told:
+        result["warnings"] = [*result.get("warnings", []), *told]
     return result
 
 
-def _all_the_same(runs: Sequence[ResultDocument]) -> bool:
+def all_the_same(runs: Sequence[ResultDocument]) -> bool:
     """Replications differ in nothing but their seeds: their intervals have no width and say nothing."""
     first, *others = (
         {key: value for key, value in run.items() if key not in ("seed", "host_s", "events")} for run in runs
@@ -201,28 +264,48 @@ def _all_the_same(runs: Sequence[ResultDocument]) -> bool:
     return all(other == first for other in others)
 
 
-def _run_once(plan: Plan, config: SystemConfig, number: int, watch: Watch | None) -> ResultDocument:
-    """One replication; what only shows here to be a mistake of the study is told with its place.
+def _warmup(plan: Plan) -> WarmupEntry:
+    """What the pilot run finds."""
+    with _told_with_place(plan):
+        return find_warmup(plan.config, plan.load, plan.spec.run)
+
+
+def _run_once(
+    plan: Plan, config: SystemConfig, warmup: Time, number: int, watch: Watch | None
+) -> ResultDocument:
+    """One replication.
 
     A run that a panic ends is run again by events alone: there everything stands at the moment of
     the panic, while processors that run ahead, and computed sections, are beyond it.
     """
-    try:
+    with _told_with_place(plan):
         try:
-            return _measured(plan, config, number, watch)
+            return _measured(plan, config, warmup, number, watch)
         except KernelPanic:
             if not (config.run_ahead or config.fast_paths):
                 raise
-            return _measured(plan, replace(config, run_ahead=False, fast_paths=False), number, watch)
+            by_events = replace(config, run_ahead=False, fast_paths=False)
+            return _measured(plan, by_events, warmup, number, watch)
+
+
+@contextmanager
+def _told_with_place(plan: Plan) -> Iterator[None]:
+    """What only shows in a run to be a mistake of the study is told with its place."""
+    try:
+        yield
     except ConfigError as error:
         raise type(error)([plan.spec.located(problem) for problem in error.problems]) from None
+    except (LockMisuse, DeadlockError) as bug:
+        raise type(bug)(f"{bug}{blame_lock(plan.config)}") from None
     except KernelBug:
         raise
     except Exception as error:
-        raise (_failure_of_users_class(config, error) or error) from None
+        raise (failure_of_users_class(plan.config, plan.spec.workload, error) or error) from None
 
 
-def _measured(plan: Plan, config: SystemConfig, number: int, watch: Watch | None) -> ResultDocument:
+def _measured(
+    plan: Plan, config: SystemConfig, warmup: Time, number: int, watch: Watch | None
+) -> ResultDocument:
     system = System(config)
     load = plan.load(system)
     load.start(system)
@@ -230,29 +313,25 @@ def _measured(plan: Plan, config: SystemConfig, number: int, watch: Watch | None
     if watch is not None:
         watch(system, number)
     wanted = plan.spec.run
-    result = measure(system, load, plan.spec.name, wanted.warmup, wanted.duration, wanted.samples)
+    result = measure(
+        system, load, plan.spec.name, warmup, wanted.duration, wanted.samples, batches=wanted.batches
+    )
     if wanted.allocations:
         result["allocations"] = allocations(system)
+    if wanted.histogram:
+        result["latency_histogram_ps"] = latencies(system, load.headline).to_dict()
     return result
 
 
-def _failure_of_users_class(config: SystemConfig, error: Exception) -> ConfigError | None:
-    """What a class that somebody brought along did wrong; None if it was not one."""
-    classes = (
-        (config.lock, "lock"),
-        (config.load_lock, "lock"),
-        (config.placement, "placement"),
-        (config.shootdown, "shootdown"),
-    )
-    modules = {policy.__module__: f"kernel.{name}" for policy, name in classes if policy is not None}
-    for module, key in modules.items():
-        if not module.startswith("coalsim.") and (theirs := failure_in(module, error, key)) is not None:
-            return theirs
-    return None
-
-
 def measure(
-    system: System, load: Workload, study: str, warmup: Time, duration: Time, samples: Time = 0
+    system: System,
+    load: Workload,
+    study: str,
+    warmup: Time,
+    duration: Time,
+    samples: Time = 0,
+    *,
+    batches: int = 0,
 ) -> ResultDocument:
     """Run a system that has been booted, and say what came out.
 
@@ -261,6 +340,7 @@ def measure(
         study: its name.
         warmup, duration: of the run; 0: none, and until the load ends.
         samples: time between two samples of memory; 0: none are taken.
+        batches: parts of the duration that are counted apart; 0: none.
 
     Raises:
         KernelPanic: the kernel panicked, and not all of the system stands at that moment.
@@ -270,6 +350,7 @@ def measure(
     begin = 0
     end = Event(system.env)
     sampler = Sampler(system, samples) if samples else None
+    counter = BatchCounter(system, load.headline, warmup, duration, batches) if batches else None
     system.env.at_barriers = partial(check_conservation, system)
 
     def warmed_up() -> None:
@@ -280,6 +361,8 @@ def measure(
             sampler.start()
 
     def over() -> None:
+        if counter is not None:
+            counter.end()
         after[:] = system.time_by_cause(system.env._now)
         system.env.stop(end)
 
@@ -315,6 +398,8 @@ def measure(
     if sampler is not None:
         sampler.end()
         result["series"] = sampler.entry()
+    if counter is not None and counter.is_complete:
+        result["batches"] = counter.entry()
     if panic:
         result["panic"] = panic
     warnings = [*_warnings(system, result)]
@@ -353,4 +438,18 @@ def open_study(
         ConfigError: every mistake, with its place.
     """
     asked = with_settings(read_document(find_study(study)), settings)
-    return plan(parse_spec(asked, workloads=WORKLOADS, trust=trust), max_input)
+    return plan(checked_spec(asked, trust=trust, max_input=max_input), max_input)
+
+
+def checked_spec(document: Document, *, trust: bool, max_input: int | None = None) -> StudySpec:
+    """The study that a document asks for.
+
+    Raises:
+        ConfigError: every mistake, with its place; also those that planning would find otherwise only
+            after the others are mended.
+    """
+    try:
+        return parse_spec(document, workloads=WORKLOADS, trust=trust)
+    except ConfigError as error:
+        more = name_problems(document, trust=trust, max_input=max_input)
+        raise ConfigError([*dict.fromkeys([*error.problems, *more])]) from None

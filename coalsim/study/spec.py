@@ -1,12 +1,13 @@
 """StudySpec: what a study asks for, checked.
 
-    [study]     name, question, title
+    [study]     name, title, question, expectation, reading
     machine =   "name", or [machine] with a name and keys to change
     [kernel]    profile, any switch, and [kernel.cost]
     [workload]  kind, and the parameters of that kind
     [engine]    run_ahead, fast_paths, tick_events
     [run]       duration, warmup, replications, seed
     [inject]    fail, delay, away: what goes wrong
+    [[axis]], [show], [stop], [quick]   what varies and what is shown: left to `coalsim.sweep`
 
 Sections are checked one by one, so that all mistakes are found in one go; each
 names file and line, or the option, and what to do.  Nothing is built here.
@@ -26,19 +27,25 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from coalsim.errors import ConfigError, Problem
-from coalsim.plugins import Asked, names_file, require_trust
+from coalsim.plugins import Asked, names_code, names_file, require_trust
 from coalsim.profiles import DEFAULT_PROFILE, KernelProfile, load_profile
 from coalsim.study.document import Document, show
 from coalsim.study.injecting import InjectSection
+from coalsim.study.own_loads import find_load, is_installed_or_code
 from coalsim.study.sections import EngineSection, RunSection, StudySection, explained
 from coalsim.topology.presets import preset_names
 
 DEFAULT_MACHINE = "coal"
 SECTIONS = ("study", "machine", "kernel", "workload", "engine", "run", "inject")
+SWEEP_SECTIONS = ("axis", "show", "stop", "quick")
+"""Tables that say what a study varies and shows; `coalsim.sweep` reads them."""
 CLASS_KEYS = {
     "kernel.lock": "lock",
     "kernel.placement": "placement policy",
     "kernel.shootdown": "shootdown policy",
+    "kernel.allocator": "allocator",
+    "kernel.victim": "victim rule",
+    "workload.kind": "load",
 }
 """Keys whose value may name a class by file or module."""
 
@@ -56,6 +63,8 @@ class StudySpec:
     name: str
     title: str
     question: str
+    expectation: str
+    reading: str
     machine: str
     machine_changes: Mapping[str, str]
     kernel: KernelProfile
@@ -80,7 +89,7 @@ class StudySpec:
     def resolved(self) -> dict[str, object]:
         """Everything that was decided, defaults included: as JSON it is a study file that asks the same."""
         return {
-            "study": {"name": self.name, "title": self.title, "question": self.question},
+            "study": self._words(),
             "machine": {"name": self.machine, **self.machine_changes},
             "kernel": {
                 "profile": self.kernel.name,
@@ -88,11 +97,22 @@ class StudySpec:
                 **self._classes_by_path(),
                 "cost": {key: f"{cost.value} {cost.unit}" for key, cost in self.kernel.parameters()},
             },
-            "workload": {"kind": self.workload_kind, **self.workload.model_dump(mode="json")},
+            "workload": {"kind": self._kind(), **self.workload.model_dump(mode="json")},
             "engine": self.engine.model_dump(),
             "run": self.run.model_dump(),
             **({} if self.inject.is_empty else {"inject": self.inject.model_dump(mode="json")}),
         }
+
+    def _words(self) -> dict[str, object]:
+        """The study in words; what it does not say of expectation and reading is left out."""
+        words = {"name": self.name, "title": self.title, "question": self.question}
+        more = {"expectation": self.expectation, "reading": self.reading}
+        return {**words, **{key: text for key, text in more.items() if text}}
+
+    def _kind(self) -> str:
+        """The workload's kind; a file is named as it is found from where we are."""
+        kind = self.workload_kind
+        return self.document.path("workload.kind", kind) if names_file(kind) else kind
 
     def _classes_by_path(self) -> dict[str, str]:
         """The classes that are named by a file, as it is found from where we are."""
@@ -101,6 +121,8 @@ class StudySpec:
             "lock": switches.lock,
             "placement": switches.placement,
             "shootdown": switches.shootdown,
+            "allocator": switches.allocator,
+            "victim": switches.victim,
         }
         return {
             key: self.document.path(f"kernel.{key}", name) for key, name in named.items() if names_file(name)
@@ -124,11 +146,11 @@ def parse_spec(
         ConfigError: all mistakes.
     """
     reader = _Reader(document)
-    reader.refuse_unknown("", document.raw, SECTIONS)
+    reader.refuse_unknown("", document.raw, (*SECTIONS, *SWEEP_SECTIONS))
     study = reader.section("study", StudySection)
     machine, changes = reader.machine()
     kernel = reader.kernel(reader.default_profile(workloads))
-    kind, workload = reader.workload(workloads)
+    kind, workload = reader.workload(workloads, trust)
     engine = reader.section("engine", EngineSection)
     run = reader.section("run", RunSection)
     inject = reader.section("inject", InjectSection)
@@ -139,6 +161,8 @@ def parse_spec(
         name=study.name or Path(document.where).stem or kind,
         title=study.title,
         question=study.question,
+        expectation=study.expectation,
+        reading=study.reading,
         machine=machine,
         machine_changes=changes,
         kernel=kernel,
@@ -150,6 +174,11 @@ def parse_spec(
         document=document,
         trust=trust,
     )
+
+
+def machine_asked(document: Document) -> tuple[str, dict[str, str]]:
+    """The machine that a study names and the keys of it to change, whatever else is wrong with the study."""
+    return _Reader(document).machine()
 
 
 class _Reader:
@@ -245,21 +274,38 @@ class _Reader:
             self.refuse_again(error)
         return profile if len(self.problems) == before else None
 
-    def workload(self, workloads: Mapping[str, type[BaseModel]]) -> tuple[str, BaseModel | None]:
+    def workload(self, workloads: Mapping[str, type[BaseModel]], trust: bool) -> tuple[str, BaseModel | None]:
         """The workload's kind and parameters."""
         raw = self.table("workload")
         if raw is None:
             return "", None
         kind = raw.get("kind")
-        if not isinstance(kind, str) or kind not in workloads:
+        is_own = isinstance(kind, str) and kind not in workloads and is_installed_or_code(kind)
+        if not isinstance(kind, str) or (kind not in workloads and not is_own):
             message = "missing" if kind is None else "no such workload"
             self.refuse("workload.kind", message, _did_you_mean(show(kind), tuple(workloads)), kind or "")
             return "", None
+        model = self.own_load(kind, workloads, trust) if is_own else workloads[kind]
+        if model is None:
+            return "", None
         parameters = {key: item for key, item in raw.items() if key != "kind"}
-        for key in getattr(workloads[kind], "paths", ()):
+        for key in getattr(model, "paths", ()):
             if isinstance(path := parameters.get(key), str):
                 parameters[key] = self.document.path(f"workload.{key}", path)
-        return kind, self.model("workload", parameters, workloads[kind])
+        return kind, self.model("workload", parameters, model)
+
+    def own_load(
+        self, kind: str, workloads: Mapping[str, type[BaseModel]], trust: bool
+    ) -> type[BaseModel] | None:
+        """A user's load; None if it cannot be had, which is noted (here, or by `trust`)."""
+        asked = self.document.asked("workload.kind", trust=trust)
+        if names_code(kind) and not asked.trust:
+            return None
+        try:
+            return find_load(kind, workloads, asked)
+        except ConfigError as error:
+            self.problems.extend(error.problems)
+            return None
 
     def trust(self, trust: bool) -> None:
         """Note every class that a file names and that may not be loaded."""

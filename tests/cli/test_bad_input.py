@@ -114,7 +114,9 @@ def test_every_mistake_in_a_study_is_told_with_line_and_remedy(
     told = sorted(line.removeprefix(f"{study}:") for line in lines)
     assert told == sorted(
         [
-            "24: extra: no such key; use one of study, machine, kernel, workload, engine, run, inject",
+            "1: machine = clx3: no machine of that name, and no such file; did you mean clx2?",
+            "24: extra: no such key; use one of study, machine, kernel, workload, engine, run, inject, "
+            "axis, show, stop, quick",
             "3: study.nam: no such key; did you mean name?",
             "5: kernel.profile = linux-9: no such profile; did you mean linux-6.7?",
             "6: kernel.lok: no such key; did you mean kernel.lock?",
@@ -466,7 +468,8 @@ def test_a_lock_that_never_passes_on_ends_in_a_report(
 ) -> None:
     """Exit code 3, with those who wait and what they wait for, also where ticks go on for ever."""
     settings = [f"--set={setting}" for setting in ("kernel.lock=./locks.py:Never", *mode)]
-    first, second = refused(capsys, *LOOP, *settings, code=3)
+    first, second, whose = refused(capsys, *LOOP, *settings, code=3)
+    assert "kernel.lock: Never is the lock" in whose
     assert first == "lost wake-up, nobody will let these in:"
     assert second.endswith("wait for lock lock_loop (nobody holds it: it was never passed on)")
     assert second.count("CPU ") == 4
@@ -477,9 +480,10 @@ def test_a_lock_that_never_passes_on_ends_in_a_report(
 def test_two_cpus_that_wait_for_each_other_end_in_a_report(
     mode: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Both are named, with what they hold and since where."""
+    """Both are named, with what they hold and since where; and whose lock it is."""
     settings = [f"--set={setting}" for setting in ("kernel.lock=./locks.py:Crossed", *mode)]
-    first, *circle = refused(capsys, *LOOP, *settings, code=3)
+    first, *circle, whose = refused(capsys, *LOOP, *settings, code=3)
+    assert "kernel.lock: Crossed is the lock" in whose
     assert first == "deadlock, a circle of waits:"
     assert len(circle) == 2
     one, other = (line.split()[1] for line in circle)
@@ -498,8 +502,9 @@ def test_the_kernel_deadlocks_on_such_a_lock_too(study: str, capsys: pytest.Capt
 
 @pytest.mark.usefixtures("locks")
 def test_a_lock_that_lets_two_in_is_a_bug_of_the_kernel(capsys: pytest.CaptureFixture[str]) -> None:
-    """Both CPUs are named."""
-    (line,) = refused(capsys, *LOOP, "--set", "kernel.lock=./locks.py:Open", code=3)
+    """Both CPUs are named, and the class."""
+    line, whose = refused(capsys, *LOOP, "--set", "kernel.lock=./locks.py:Open", code=3)
+    assert "kernel.lock: Open is the lock" in whose
     assert line.startswith("lock lock_loop lets CPU ")
     assert "although CPU " in line
 
@@ -636,10 +641,10 @@ def test_a_placement_of_ones_own_decides_where_pages_come_from(capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("named", "place", "mistake"),
     [
-        ("placements.py:Nowhere", "", "Nowhere answers ((99,), 0) to nodes(0, 0); "),
-        ("placements.py:Single", "", "Single answers (0, 1) to nodes(0, 0); "),
+        ("placements.py:Nowhere", "placements.py:14", "Nowhere answers ((99,), 0) to nodes(0, 0); "),
+        ("placements.py:Single", "placements.py:21", "Single answers (0, 1) to nodes(0, 0); "),
         ("placements.py:Raises", "placements.py:29", "failed while it ran: IndexError: "),
-        ("placements.py:Narrow", "", "Narrow cannot be made: TypeError: "),
+        ("placements.py:Narrow", "placements.py:35", "Narrow cannot be made: TypeError: "),
         ("placements.py:NoPlacement", "", "not a placement policy: it has no nodes; "),
         ("missing.py:Placement", "", "no such file; "),
     ],

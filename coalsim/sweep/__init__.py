@@ -1,0 +1,1 @@
+"""Many configurations of one study: its axes, its points, and running them."""
