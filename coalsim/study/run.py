@@ -8,6 +8,8 @@ begins at their time or later does not.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from functools import partial
 from time import perf_counter
 from typing import cast
@@ -233,7 +235,20 @@ def _measured(plan: Plan, config: SystemConfig, number: int, watch: Watch | None
     result = measure(system, load, plan.spec.name, wanted.warmup, wanted.duration, wanted.samples)
     if wanted.allocations:
         result["allocations"] = allocations(system)
+    if idle := [*_idle_rules(plan, system)]:
+        result["warnings"] = [*result.get("warnings", []), *idle]
     return result
+
+
+def _idle_rules(plan: Plan, system: System) -> Iterator[str]:
+    """Injected faults that had no chance to happen: a pattern that names nothing, most likely."""
+    names = [lock_class.name for lock_class in system.lock_classes]
+    for key, number, lock in system.injection.unmatched():
+        text = getattr(plan.spec.inject, key)[number]
+        known = not lock or any(fnmatchcase(name, lock) for name in names)
+        near = [] if known else get_close_matches(lock, names, n=1)
+        advice = "" if known else "; no lock is called so" + (f": did you mean {near[0]}?" if near else "")
+        yield f'nothing in the run fitted the rule inject.{key} "{text}"{advice}'
 
 
 def _failure_of_users_class(config: SystemConfig, error: Exception) -> ConfigError | None:
@@ -334,6 +349,8 @@ def _warnings(system: System, result: ResultDocument) -> Iterator[str]:
         yield "no operation ended in the time that was measured: the run is too short for its load"
     if "vm" in result and (text := misfit(system.config.shootdown, system.switches)):
         yield text
+    if system.kmemleak is not None and not system.kmemleak.has_roots:
+        yield "kernel.kmemleak reports nothing here: this load keeps its pointers where no scan looks"
     if "panic" in result:
         yield "a kernel panic ended the run: everything here is what was so up to then"
     yield from safety_warnings(result.get("safety", []))
