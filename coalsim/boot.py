@@ -18,6 +18,7 @@ from coalsim.boot_injection import inject
 from coalsim.boot_leak_scan import build_leak_scan
 from coalsim.boot_pressure import PressureParts, build_pressure, set_reserve_aside
 from coalsim.boot_reach import interrupt_latency, lookahead, vcpus_of
+from coalsim.boot_room import check_room
 from coalsim.boot_stuck import who_is_stuck
 from coalsim.boot_vm import VmParts, build_vm
 from coalsim.cpus.cpu import Cpu
@@ -232,6 +233,7 @@ class System:
                     memory=self.memory,
                     make_spinlock=self.make_ranked_lock,
                     make_rwsem=self.make_rwsem,
+                    make_mutex=self._make_mutex,
                     recorder=self.config.recorder,
                     policy=self.config.shootdown,
                     new_thread=self._new_thread,
@@ -306,7 +308,12 @@ class System:
             lock_class.reset()
 
     def boot(self) -> None:
-        """Start the processors and the periodic work of the kernel."""
+        """Start the processors and the periodic work of the kernel.
+
+        Raises:
+            ConfigError: the machine has less memory than its tasks need to begin.
+        """
+        check_room(self.memory, self._threads, self.machine)
         for cpu, threads in zip(self.cpus, self._threads, strict=True):
             cpu.start(threads)
         period = self.switches.magazine_update

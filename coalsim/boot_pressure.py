@@ -54,6 +54,8 @@ def build_pressure(parts: PressureParts) -> SlowPath:
     machine, cpus, costs, pages = parts.machine, parts.cpus, parts.costs, parts.memory.pages
     send = machine.ipi_send.picoseconds(machine.clock_ghz.value)
     reaper = SlabReaper(parts.memory.objects, pages, cpus, costs, machine.ipi_row, send, parts.wake_latency)
+    if parts.memory.debug is not None and parts.switches.debug_quarantine:
+        reaper.release_held_back = parts.memory.debug.drain_cpu
     reclaim = NodeReclaim([reaper], costs)
     kswapds = {}
     for node in dict.fromkeys(zone.node for zone in pages.zones):
@@ -86,4 +88,5 @@ def set_reserve_aside(parts: PressureParts) -> None:
         pages, cpu = parts.memory.pages, parts.cpus[CpuId(0)]
         lock = parts.make_spinlock("reserve->lock", RANK_RESERVE, "reserve")
         cost = parts.costs.pcp_pop
+        pages.set_aside = count
         pages.reserve = EmergencyReserve(set_frames_aside(pages.zones, cpu, count), lock, cost)

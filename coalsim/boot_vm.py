@@ -25,7 +25,7 @@ from coalsim.cpus.walked import WalkCosts
 from coalsim.cpus.walker import TranslationUnit
 from coalsim.engine.clock import Engine, Op
 from coalsim.engine.streams import Streams
-from coalsim.locks.base import SpinLock
+from coalsim.locks.base import Lock, SpinLock
 from coalsim.locks.rwsem import RwSemaphore
 from coalsim.mm.cache.page_cache import PageCache
 from coalsim.mm.manager import MemoryManager
@@ -44,7 +44,7 @@ from coalsim.mm.virt.kernel_stack import KernelStacks
 from coalsim.mm.virt.lru import LruLists
 from coalsim.mm.virt.system import VirtualMemory
 from coalsim.mm.virt.temporary import TemporaryMappings
-from coalsim.mm.virt.vmalloc import RANK_VMAP, Vmalloc, VmallocParts
+from coalsim.mm.virt.vmalloc import RANK_PURGE, RANK_VMAP, Vmalloc, VmallocParts
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.switches import Switches
 from coalsim.topology.costs import assumed_costs
@@ -70,6 +70,7 @@ class VmParts:
     memory: MemoryManager
     make_spinlock: Callable[[str, int, str], SpinLock]
     make_rwsem: Callable[[str, int, str], RwSemaphore]
+    make_mutex: Callable[[str, int, str], Lock]
     recorder: Callable[[], Recorder]
     policy: type[Shootdown]
     new_thread: Callable[[str, Op[None]], Thread]
@@ -194,7 +195,9 @@ def build_vm(parts: VmParts) -> VirtualMemory:
     lru_locks = [
         parts.make_spinlock("lruvec->lru_lock", RANK_LRU, f"node {n}") for n in range(machine.num_nodes)
     ]
-    cache = PageCache(costs, machine.num_nodes, parts.make_spinlock, parts.make_rwsem)
+    high = {zone.node: range(zone.first, zone.first + zone.frames) for zone in pages.zones if zone.is_high}
+    high_of = [high.get(node.node, range(0)) for node in machine.nodes]
+    cache = PageCache(costs, high_of, parts.make_spinlock, parts.make_rwsem)
     lru = LruLists(lru_locks, node_of, costs, switches, len(cpus), cache.lists)
     pipes = [Pipe(f"node {node.node}", Fraction(node.bandwidth.value)) for node in machine.nodes]
     frames = UserFrames(
@@ -293,6 +296,7 @@ def guard_kernel(parts: VmParts, kernel: VmKernel) -> KernelStacks:
             cpus=parts.cpus,
             costs=parts.costs,
             lock=parts.make_spinlock("vmap_area_lock", RANK_VMAP, "vmap_area_lock"),
+            purge_lock=parts.make_mutex("vmap_purge_lock", RANK_PURGE, "vmap_purge_lock"),
             flights=machine.ipi_row,
             send_cost=machine.ipi_send.picoseconds(machine.clock_ghz.value),
         ),

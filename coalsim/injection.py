@@ -67,6 +67,14 @@ class Injection:
             windows.setdefault(away.cpu, []).append((away.begin, away.end))
         return Absences(windows) if windows else None
 
+    def unmatched(self) -> Sequence[tuple[str, int, str]]:
+        """Rules that nothing in the run fitted: their key and number, and the lock that one names."""
+        return [
+            *(("fail", rule.number, "") for rule in self.fail if not rule.chances),
+            *(("delay", rule.number, rule.lock) for rule in self.lock_delays if not rule.chances),
+            *(("delay", rule.number, "") for rule in self.ipi_delays if not rule.chances),
+        ]
+
     def report(self) -> Mapping[str, object]:
         """What the rules have done, for the result."""
         return {

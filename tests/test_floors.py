@@ -43,6 +43,7 @@ FLOORS: dict[str, float] = {
     "coalsim.boot_injection": 6.05,
     "coalsim.boot_reach": 6.06,
     "coalsim.boot_stuck": 6.05,
+    "coalsim.boot_room": 6.05,
     "coalsim.boot_leak_scan": 6.05,
     "coalsim.boot": 6.1,
     "coalsim.study": 7,

@@ -31,6 +31,7 @@ class IpiDelay:
         self.when = when
         self.number = number
         self.taken = 0
+        self.chances = 0  # sendings that fitted
 
 
 class DelayedDelivery(Delivery):
@@ -63,6 +64,7 @@ class DelayedDelivery(Delivery):
         if occasions is None:
             stream = self._streams.stream(f"inject ipi {rule.number}", sender)
             occasions = self._occasions[rule.number, sender] = Occasions(rule.when, stream)
+        rule.chances += 1
         if not occasions.is_now():
             return 0
         rule.taken += 1

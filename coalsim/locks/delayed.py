@@ -39,6 +39,7 @@ class LockDelay:
         self.when = when
         self.number = number
         self.taken = 0
+        self.chances = 0  # acquisitions that fitted
 
 
 def delayed(policy: type[Lock], class_name: str, rules: Sequence[LockDelay]) -> type[Lock]:
@@ -60,7 +61,10 @@ def delayed(policy: type[Lock], class_name: str, rules: Sequence[LockDelay]) -> 
         def _delay(self, site: str) -> Time:
             total = 0
             for rule, occasions in self._rules:
-                if fnmatchcase(site, rule.site) and occasions.is_now():
+                if not fnmatchcase(site, rule.site):
+                    continue
+                rule.chances += 1
+                if occasions.is_now():
                     rule.taken += 1
                     total += rule.by
             return total

@@ -45,3 +45,21 @@ class GuardedCount:
     def at_barrier(self, now: Time) -> int:
         """The count as a barrier at `now` sees it."""
         return self.latest - sum(delta for grant, _, delta in self._notes if grant >= now)
+
+
+class LowestCount(GuardedCount):
+    """The same for who wants to know the least that it ever was.
+
+    Changes come in the order in which the lock is held, so none of the values between them is missed.
+    """
+
+    __slots__ = ("lowest",)
+
+    def __init__(self, value: int) -> None:
+        super().__init__(value)
+        self.lowest = value
+
+    def add(self, grant: Time, cpu: Cpu, delta: int) -> None:
+        """Change the count as of the time at which `cpu` gets the lock."""
+        super().add(grant, cpu, delta)
+        self.lowest = min(self.lowest, self.latest)

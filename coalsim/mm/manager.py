@@ -42,7 +42,7 @@ from coalsim.mm.virt.vmalloc import Vmalloc
 from coalsim.profiles.costs import KernelCosts
 from coalsim.profiles.switches import Switches
 from coalsim.topology.machine import Machine
-from coalsim.units import NodeId
+from coalsim.units import PAGE_SIZE, NodeId
 
 
 class MemoryManager:
@@ -141,8 +141,8 @@ class MemoryManager:
     def inject_failures(self, rules: Sequence[FailRule], streams: Streams) -> None:
         """Let requests for objects fail at times; before the run."""
 
-        def class_of(size: int) -> str:
-            served = self._classes.class_of(size)
+        def class_of(size: int, align: int) -> str:
+            served = self._classes.aligned_class_of(size, align) if 0 < align <= PAGE_SIZE else None
             return f"kmalloc-{served}" if served else "kmalloc-large"
 
         def name_of(cache: int) -> str:

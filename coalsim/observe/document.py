@@ -17,7 +17,8 @@ from typing import NotRequired, TypedDict
 
 from coalsim.observe.batches_document import BatchesEntry, WarmupEntry
 from coalsim.observe.histogram import Histogram, HistogramRecord
-from coalsim.observe.leak_document import LeaksEntry, PlantedLeak
+from coalsim.observe.leak_document import LeaksEntry, PlantedLeak, PlantedObject
+from coalsim.observe.load_document import AgeingEntry, AtomicEntry, InjectedEntry
 from coalsim.observe.memory_document import Memory
 from coalsim.observe.pressure_document import LogEntry, PressureEntry
 from coalsim.observe.quantities import Count, Latency, Nanoseconds
@@ -171,6 +172,10 @@ class ResultDocument(TypedDict):
     panic: NotRequired[str]  # the report; the run ended there
     leaks: NotRequired[LeaksEntry]
     planted_leaks: NotRequired[list[PlantedLeak]]
+    planted: NotRequired[list[PlantedObject]]
+    injected: NotRequired[InjectedEntry]
+    atomic: NotRequired[AtomicEntry]
+    ageing: NotRequired[AgeingEntry]
     series: NotRequired[SeriesEntry]  # memory over time
     allocations: NotRequired[list[AllocationRow]]
     warnings: NotRequired[list[str]]

@@ -98,3 +98,12 @@ class PlantedLeak(TypedDict):
     site: str
     objects: Count
     bytes: Count
+
+
+class PlantedObject(TypedDict):
+    """One of those objects."""
+
+    site: str
+    address: int
+    lost_ns: Nanoseconds
+    run: NotRequired[int]

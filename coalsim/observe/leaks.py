@@ -27,6 +27,9 @@ def leaks_text(
     texts = [
         make(leaks, entries, style) for name, make in _SECTIONS.items() if not sections or name in sections
     ]
+    if not leaks["live"]:
+        kept = [text for text in texts if text] if leaks["sites"] else []
+        texts = [f"nothing is held after {span(leaks['end_ns'])}\n", *kept]
     if not sections and "kmemleak" in leaks:
         texts.append(_scan_line(leaks["kmemleak"]))
     return "\n".join(texts)
@@ -117,6 +120,8 @@ def _sites(leaks: LeaksEntry, entries: int | None, style: Style) -> str:
 
 def _ages(leaks: LeaksEntry, entries: int | None, style: Style) -> str:
     ages = leaks["ages"]
+    if not leaks["live"]:
+        return ""
     most = max((row["bytes"] for row in ages), default=0)
     rows = [
         (

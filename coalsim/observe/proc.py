@@ -31,20 +31,20 @@ def buddyinfo(rows: Sequence[BuddyRow]) -> str:
 
 def unusable_index(rows: Sequence[BuddyRow]) -> str:
     """Share of free memory that is of no use to each order."""
-    return _indices(rows, fragmentation.unusable)
+    return _indices(rows, fragmentation.unusable, 0)
 
 
 def extfrag_index(rows: Sequence[BuddyRow]) -> str:
     """Why a request of each order would fail: 0.000 no memory, 1.000 fragmentation, -1.000 it would not."""
-    return _indices(rows, fragmentation.index)
+    return _indices(rows, fragmentation.index, 6)
 
 
-def _indices(rows: Sequence[BuddyRow], of_order: Callable[[Sequence[int], int], int]) -> str:
+def _indices(rows: Sequence[BuddyRow], of_order: Callable[[Sequence[int], int], int], width: int) -> str:
     lines = []
     for row in rows:
         blocks = [round(n) for n in row["free_blocks"]]
         cells = [_thousandths(of_order(blocks, order)) for order in range(len(blocks))]
-        lines.append(_zone(row) + "".join(f"{cell} " for cell in cells) + "\n")
+        lines.append(_zone(row) + "".join(f"{cell:>{width}} " for cell in cells) + "\n")
     return "".join(lines)
 
 

@@ -23,7 +23,8 @@ _ORDER = (
     *("nr_file_pages", "nr_dirty", "nr_writeback", "nr_page_table_pages"),
     *("pgpgin", "pgpgout"),
     *(f"pgalloc_{zone}" for zone in _ZONES),
-    *("allocstall", "allocstall_normal", "pgfree", "pgactivate", "pgdeactivate", "pgfault", "pgmajfault"),
+    *("allocstall_normal", "allocstall_movable"),
+    *("pgfree", "pgactivate", "pgdeactivate", "pgfault", "pgmajfault"),
     *("pgsteal_kswapd", "pgsteal_direct", "pgscan_kswapd", "pgscan_direct", "pageoutrun", "oom_kill"),
     *("nr_tlb_remote_flush", "nr_tlb_remote_flush_received"),
 )

@@ -1,6 +1,7 @@
 """What `coalsim run` and `coalsim replay` print at the end: the whole answer on one screen.
 
-From top to bottom: what was simulated, how fast it was, what the trace held, what virtual
+From top to bottom: what was simulated, how fast it was, the answers to a study's own question, what
+the trace held, what virtual
 memory did, what the locks cost, what the allocators did, where the time went.  Parts that a run does not
 have are left out.  Everything comes from the result document, and nothing that depends
 on the host (its speed, its clock) is in it, so two runs with one seed print the same.
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from coalsim.guarded import clean
 from coalsim.observe import numbers
 from coalsim.observe.allocators import magazine_table, page_list_table
+from coalsim.observe.answers import answers
 from coalsim.observe.batch_summary import batch_lines
 from coalsim.observe.document import IntervalEntry, ResultDocument, Throughput, Trace
 from coalsim.observe.leaks import leaks_summary
@@ -37,6 +39,7 @@ def summary(document: ResultDocument, style: Style = PLAIN) -> str:
     parts = ["\n".join(_head(document)) + "\n"]
     if "intervals" in document:
         parts.append(render(_interval_table(document["intervals"]), style))
+    parts += answers(document, style)
     if "trace" in document:
         parts.append("\n".join(_trace(document["trace"])) + "\n")
     parts += vm_summary(document, style)

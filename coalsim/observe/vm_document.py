@@ -56,6 +56,7 @@ class VirtualMemoryEntry(TypedDict):
     table_dram_reads: Count
     context_switches: Count
     switch_flushes: Count
+    files: NotRequired[dict[str, Count]]  # of runs that have files
     lru: NotRequired[dict[str, Count]]
     frames_in_use: Count
     signals: NotRequired[list[str]]  # task and signal

@@ -5,8 +5,10 @@ since it means that the policy is wrong and the run's numbers are worth nothing.
 """
 
 from collections.abc import Iterator
+from types import MappingProxyType
 
 from coalsim.guarded import clean
+from coalsim.mm.cache.counts import FileCounts
 from coalsim.mm.virt.counts import VmCounts
 from coalsim.observe import numbers
 from coalsim.observe.document import ResultDocument
@@ -14,6 +16,18 @@ from coalsim.observe.operations import operations_table
 from coalsim.observe.quantities import Count, Latency
 from coalsim.observe.tables import PLAIN, Style, Table, columns, render
 from coalsim.observe.vm_document import FindingEntry, OracleEntry, VirtualMemoryEntry
+
+FILE_OUTCOMES = MappingProxyType(
+    {
+        "read_faults": "file read",
+        "private_writes": "file copied at its first write",
+        "private_copies": "file copied after a read",
+        "shared_writes": "file written",
+        "made_writable": "file written after a read",
+        "bus_errors": "beyond the end of the file",
+    }
+)
+"""In the words of the line of faults."""
 
 
 def vm_summary(document: ResultDocument, style: Style = PLAIN) -> Iterator[str]:
@@ -83,11 +97,12 @@ def _tlb_table(counts: VirtualMemoryEntry) -> Table:
 
 
 def _faults(counts: VirtualMemoryEntry) -> str:
-    """Two lines: what became of the faults, which adds up, and what else was counted."""
-    faults = counts["faults"]
-    done = [name for name in VmCounts.OUTCOMES if faults.get(name)]
-    open_ended = faults.get("faults", 0) - sum(faults[name] for name in done)
-    parts = [_named(name, faults[name]) for name in done]
+    """What became of the faults, which adds up; what else was counted; what was done with files."""
+    faults, files = counts["faults"], counts.get("files", {})
+    done = [(name, faults[name]) for name in VmCounts.OUTCOMES if faults.get(name)]
+    done += [(FILE_OUTCOMES[name], files[name]) for name in FileCounts.OUTCOMES if files.get(name)]
+    open_ended = faults.get("faults", 0) - sum(number for _, number in done)
+    parts = [_named(name, number) for name, number in done]
     if round(open_ended):
         why = "not over, or out of memory" if open_ended > 0 else "begun before the measured time"
         parts.append(f"{why} {_grouped(abs(open_ended))}")
@@ -97,7 +112,11 @@ def _faults(counts: VirtualMemoryEntry) -> str:
         if name != "faults" and name not in VmCounts.OUTCOMES and number
     ]
     lines = [f"page faults: {_grouped(faults.get('faults', 0))}" + (f": {', '.join(parts)}" if parts else "")]
-    return "\n".join(lines + ([f"besides: {', '.join(others)}"] if others else []))
+    lines += [f"besides: {', '.join(others)}"] if others else []
+    rest = [
+        _named(name, number) for name, number in files.items() if name not in FileCounts.OUTCOMES and number
+    ]
+    return "\n".join(lines + ([f"files: {', '.join(rest)}"] if rest else []))
 
 
 def _named(name: str, number: Count) -> str:

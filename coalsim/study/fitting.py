@@ -5,9 +5,11 @@ Invariant: a kernel without such mistakes can be booted on the machine.
 
 from difflib import get_close_matches
 
+from coalsim.boot_vm import geometry_of
 from coalsim.cpus.delivery import DELIVERIES
 from coalsim.errors import ConfigError, Problem
 from coalsim.mm.paging.geometry import GEOMETRIES
+from coalsim.mm.phys.zones import HIGH, lay_out
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.profiles.switches import Switches
 from coalsim.topology.machine import Machine
@@ -20,7 +22,12 @@ def check_kernel(machine: Machine, switches: Switches) -> None:
     Raises:
         ConfigError: all that does not fit.
     """
-    problems = [*_ipi(switches), *_table_node(machine, switches), *_geometry(machine, switches)]
+    problems = [
+        *_ipi(switches),
+        *_table_node(machine, switches),
+        *_geometry(machine, switches),
+        *_high_zone(machine, switches),
+    ]
     if problems:
         raise ConfigError(problems)
 
@@ -71,5 +78,27 @@ def _geometry(machine: Machine, switches: Switches) -> list[Problem]:
             value=switches.geometry,
             message=f"its entries reach {most}, and machine {machine.name} has {format_size(machine.memory)}",
             remedy=f"use x86-64, or --set machine.memory={most.replace(' ', '')}",
+        )
+    ]
+
+
+def _high_zone(machine: Machine, switches: Switches) -> list[Problem]:
+    """A 64-bit kernel maps all memory at one place, so no frame of it needs a temporary mapping."""
+    if switches.geometry != "auto" and switches.geometry not in GEOMETRIES:
+        return []
+    geometry = geometry_of(machine, switches)
+    extents = lay_out(machine, switches.zones)
+    if not geometry.hole_pages or all(extent.name != HIGH for extent in extents):
+        return []
+    smaller = [other for other in GEOMETRIES.values() if not other.hole_pages]
+    fitting = [other.name for other in smaller if machine.memory <= other.max_frames * PAGE_SIZE]
+    remedy = f", or --set kernel.geometry={fitting[0]}" if fitting else ""
+    return [
+        Problem(
+            key="kernel.zones",
+            value=switches.zones,
+            message=f"with kernel.geometry={geometry.name} the kernel reaches all memory directly: "
+            "it has no High zone",
+            remedy=f"use kernel.zones=dma-dma32-normal{remedy}",
         )
     ]

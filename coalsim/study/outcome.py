@@ -22,6 +22,7 @@ from coalsim.observe.document import (
 )
 from coalsim.observe.histogram import Histogram
 from coalsim.observe.lock_columns import lock_entry
+from coalsim.study.injection_outcome import injection_parts
 from coalsim.study.leak_outcome import leak_parts
 from coalsim.study.memory_outcome import memory_parts
 from coalsim.study.pressure_outcome import pressure_parts
@@ -88,8 +89,7 @@ def document(
     whole = overlaid(whole, pressure_parts(system))
     whole = overlaid(whole, safety_parts(system))
     whole = overlaid(whole, leak_parts(system))
-    if not system.injection.is_empty:
-        whole["injected"] = system.injection.report()
+    whole = overlaid(whole, injection_parts(system))
     return cast(ResultDocument, overlaid(whole, extra))
 
 

@@ -19,7 +19,13 @@ def pressure_parts(system: System) -> dict[str, object]:
     counts["oom_kill"] = len(pressure.oom.kills)
     counts["oom_reaped_pages"] = pressure.oom_reaper.reaped
     counts["oom_reaper_given_up"] = pressure.oom_reaper.given_up
-    counts["pgsteal_kswapd"] = sum(kswapd.reclaimed for kswapd in pressure.kswapds.values())
+    stolen: list[int] = []  # pages of files, by node
+    counts["pgsteal_direct"] = counts["pgsteal_kswapd"] = 0
+    if system.has_vm:  # one source for here and for /proc/vmstat
+        cache = system.vm.kernel.cache
+        stolen = cache.stolen_by_kswapd
+        counts["pgsteal_direct"] = cache.counts.pgsteal_direct
+        counts["pgsteal_kswapd"] = cache.counts.pgsteal_kswapd
     counts["slab_reaps"] = pressure.slab_reaper.reaps
     counts["slab_reaped_pages"] = pressure.slab_reaper.reaped
     counts["drained_pages"] = pressure.drain.drained
@@ -41,7 +47,7 @@ def pressure_parts(system: System) -> dict[str, object]:
             {
                 "node": int(kswapd.node),
                 "runs": kswapd.runs,
-                "pgsteal_kswapd": kswapd.reclaimed,
+                "pgsteal_kswapd": stolen[kswapd.node] if stolen else 0,
                 "hopeless": int(kswapd.is_hopeless),
             }
             for kswapd in pressure.kswapds.values()

@@ -33,6 +33,7 @@ from coalsim.study.batches import BatchCounter
 from coalsim.study.blame import blame_lock, failure_of_users_class
 from coalsim.study.document import Document, find_study, read_document
 from coalsim.study.fitting import check_kernel, misfit
+from coalsim.study.injection_outcome import idle_rules
 from coalsim.study.intervals import document_intervals
 from coalsim.study.loads import WORKLOADS
 from coalsim.study.memory_outcome import allocations, check_conservation
@@ -320,6 +321,8 @@ def _measured(
         result["allocations"] = allocations(system)
     if wanted.histogram:
         result["latency_histogram_ps"] = latencies(system, load.headline).to_dict()
+    if idle := [*idle_rules(system, plan.spec.inject)]:
+        result["warnings"] = [*result.get("warnings", []), *idle]
     return result
 
 
@@ -419,6 +422,8 @@ def _warnings(system: System, result: ResultDocument) -> Iterator[str]:
         yield "no operation ended in the time that was measured: the run is too short for its load"
     if "vm" in result and (text := misfit(system.config.shootdown, system.switches)):
         yield text
+    if system.kmemleak is not None and not system.kmemleak.has_roots:
+        yield "kernel.kmemleak reports nothing here: this load keeps its pointers where no scan looks"
     if "panic" in result:
         yield "a kernel panic ended the run: everything here is what was so up to then"
     yield from safety_warnings(result.get("safety", []))

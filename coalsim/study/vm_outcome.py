@@ -75,6 +75,8 @@ def counts(vm: VirtualMemory) -> VirtualMemoryEntry:
         "switch_flushes": kernel.switching.flushes,
         "frames_in_use": kernel.frames.taken,
     }
+    if kernel.cache.files:
+        entry["files"] = {name: getattr(kernel.cache.counts, name) for name in kernel.cache.counts.FIELDS}
     if kernel.frames.lru.is_on:
         entry["lru"] = {"moved": kernel.frames.lru.moves, "deleted": kernel.frames.lru.deletions}
     signals = [

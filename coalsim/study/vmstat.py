@@ -5,12 +5,13 @@ from the end of the warm-up.
 
     nr_anon_pages    all frames of processes that hold no page of a file
     pgfree           pages, however many a block had
-    allocstall_...   by the highest zone that the requests could use; without a suffix where
-                     those of the kernel and those of processes differ in that
+    allocstall_...   by the highest zone that the requests could use: Normal for the kernel's, Movable
+                     (which is behind all others, and empty here) for pages of processes
     pgsteal_...      pages of files, as in Linux; what came back from slabs is in the `pressure` part
     nr_tlb_remote_flush_received    processors that were asked, over all shootdowns
 
-Source: mm/vmstat.c and mm/page_alloc.c of Linux 6.18, arch/x86/mm/tlb.c for nr_tlb_....
+Source: mm/vmstat.c, mm/page_alloc.c and mm/vmscan.c (do_try_to_free_pages) of Linux 6.18,
+arch/x86/mm/tlb.c for nr_tlb_....
 """
 
 from coalsim.boot import System
@@ -59,8 +60,9 @@ def event_counters(system: System) -> dict[str, Count]:
     if system.has_vm:
         counters |= _of_processes(system)
     if (pressure := system.pressure) is not None:
-        suffix = "" if any(zone.is_high for zone in pages.zones) else "_normal"
-        counters[f"allocstall{suffix}"] = pressure.counts.allocstall
+        stalls = pressure.counts
+        counters["allocstall_normal"] = stalls.allocstall - stalls.allocstall_movable
+        counters["allocstall_movable"] = stalls.allocstall_movable
         counters["pageoutrun"] = sum(kswapd.runs for kswapd in pressure.kswapds.values())
         counters["oom_kill"] = len(pressure.oom.kills)
     return counters

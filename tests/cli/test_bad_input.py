@@ -342,6 +342,41 @@ def test_a_load_that_gets_no_memory_says_so(
     assert any("allocations failed" in warning for warning in warnings)
 
 
+@pytest.mark.parametrize(
+    ("changes", "mistake"),
+    [
+        (
+            ("machine.memory=1MiB",),
+            "machine.memory = 1 MiB: no memory is left for the kernel's own page tables",
+        ),
+        (
+            ("machine.memory=1040KiB", "kernel.debug_guard_pages=on", "workload.cpus=128"),
+            "machine.memory = 1.016 MiB: 128 threads need 1.5 MiB of page tables and stacks to begin",
+        ),
+        (
+            ("machine.memory=16MiB", "kernel.reserve_pages=8192"),
+            "kernel.reserve_pages = 8192: no memory is left for the kernel's own page tables",
+        ),
+    ],
+)
+def test_a_machine_whose_tasks_could_not_begin_is_refused(
+    changes: tuple[str, ...], mistake: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the run, instead of a panic of its kernel in it."""
+    settings = (f"--set={one}" for one in ("workload.mode=processes", *changes))
+    (line,) = refused(capsys, "run", "mmap_touch_munmap", *settings)
+    assert mistake in line
+    assert "give each node more memory" in line
+
+
+def test_a_minimum_beyond_all_memory_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """No request could ever be served: everybody would be killed."""
+    settings = ("--set=machine.memory=24MiB", "--set=kernel.min_free_kbytes=1000000")
+    (line,) = refused(capsys, "run", "oom_storm", *settings)
+    assert "kernel.min_free_kbytes = 1000000: the kernel's zones have 98304 KiB" in line
+    assert "; use less, " in line
+
+
 # -- a user's own lock --------------------------------------------------------------------------------------
 
 LOCKS = '''\

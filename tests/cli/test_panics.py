@@ -1,6 +1,7 @@
 """Runs that a kernel panic for lack of memory ends: results up to then, the report, exit code 3."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ SMALL = {
     "workload.mib": "4",
 }
 NOBODY = {"workload.unkillable": "8"}
+STAMP = r"\[ *\d+\.\d{6}\] "
 
 
 def asked(*more: str, **changes: str) -> list[str]:
@@ -43,10 +45,10 @@ def test_a_panic_leaves_its_results_and_code_3(
     assert code == 3
     assert printed.err.startswith("error: [")
     assert "invoked oom-killer" in printed.err
-    assert printed.err.rstrip("\n").endswith(f"Kernel panic - not syncing: {verdict}")
-    assert (
-        f"the kernel panicked, and the run ended there: Kernel panic - not syncing: {verdict}" in printed.out
-    )
+    last = re.escape(f"Kernel panic - not syncing: {verdict}")
+    assert all(re.match(STAMP, line) for line in printed.err.removeprefix("error: ").splitlines())
+    assert re.search(rf"{STAMP}{last}$", printed.err.rstrip("\n"))
+    assert re.search(f"the kernel panicked, and the run ended there: {STAMP}{last}", printed.out)
     assert sorted(path.name for path in out.iterdir()) == ["config.json", "result.json", "summary.txt"]
     document = json.loads((out / "result.json").read_text(encoding="utf-8"))
     assert document["panic"].endswith(verdict)

@@ -56,7 +56,7 @@ def test_the_extfrag_indices_print_as_in_debugfs(document: ResultDocument) -> No
     rows = document["memory"]["buddyinfo"][3:]
 
     assert unusable_index(rows) == "Node 1, zone   Normal 0.000 " + "1.000 " * 10 + "\n"
-    assert extfrag_index(rows).startswith("Node 1, zone   Normal -1.000 0.417 0.667 0.792 ")
+    assert extfrag_index(rows).startswith("Node 1, zone   Normal -1.000  0.417  0.667  0.792 ")
 
 
 block_counts = st.one_of(st.just(0), st.just(0), st.integers(0, 3), st.integers(0, 5000))

@@ -51,6 +51,17 @@ def test_a_rule_that_fits_no_cache_changes_nothing() -> None:
     assert injected["throughput"] == plain["throughput"]
     assert injected["time"] == plain["time"]
     assert injected["locks"] == plain["locks"]
+    (warning,) = injected["warnings"]  # type: ignore[misc]
+    assert warning == 'nothing in the run fitted the rule inject.fail "objects cache=nothing*"'
+
+
+def test_a_delay_of_a_lock_that_is_not_there_is_told_with_the_nearest_name() -> None:
+    """The rule is named; one that fitted something is not, whether it was taken or not."""
+    rules = '["lock mmap_lok by=1us", "lock mmap_lock by=1us nth=100000"]'
+    _, document, _ = simulate(*FAULTS, *settings(inject__delay=rules))
+    (warning,) = document["warnings"]  # type: ignore[misc]
+    assert 'inject.delay "lock mmap_lok by=1us"' in warning
+    assert "did you mean mmap_lock?" in warning
 
 
 def test_the_fifth_fault_gets_no_page() -> None:

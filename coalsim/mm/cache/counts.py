@@ -4,18 +4,23 @@
 class FileCounts:
     """What happened; sums only."""
 
-    FIELDS = (
-        "pgmajfault",
-        "pgpgin",
-        "pgpgout",
+    OUTCOMES = (
         "read_faults",
-        "pages_around",
         "private_writes",
         "private_copies",
         "shared_writes",
         "made_writable",
-        "retries",
         "bus_errors",
+    )
+    """What a fault on a file's page can come to beside those of any fault."""
+
+    FIELDS = (
+        "pgmajfault",
+        "pgpgin",
+        "pgpgout",
+        *OUTCOMES,
+        "pages_around",
+        "retries",
         "pgscan_kswapd",
         "pgscan_direct",
         "pgsteal_kswapd",
@@ -32,7 +37,7 @@ class FileCounts:
     pgmajfault: int  # faults that had to read from the device
     pgpgin: int  # KiB
     pgpgout: int  # KiB
-    read_faults: int
+    read_faults: int  # over, however often they had to wait
     pages_around: int  # mapped by faults on their neighbours
     private_writes: int  # to pages that were not mapped: copied at once
     private_copies: int  # to pages that were mapped for reading: copied with a flush

@@ -35,14 +35,14 @@ class PageCache:
 
     Args:
         costs: of the kernel.
-        nodes: how many the machine has.
+        high: by node, the frames of its High zone.
         make_spinlock, make_rwsem: of a class, rank and name.
     """
 
     def __init__(
         self,
         costs: KernelCosts,
-        nodes: int,
+        high: Sequence[range],
         make_spinlock: Callable[[str, int, str], SpinLock],
         make_rwsem: Callable[[str, int, str], RwSemaphore],
     ) -> None:
@@ -52,9 +52,12 @@ class PageCache:
         self.files: list[File] = []
         self.by_frame: dict[Pfn, CachedPage] = {}
         self.device = Device(costs)
-        self.lists = [NodeLists() for _ in range(nodes)]
+        self.lists = [NodeLists(frames) for frames in high]
         self.counts = FileCounts()
+        nodes = len(high)
         self.nr_file_pages = [0] * nodes
+        self.nr_high_file_pages = [0] * nodes  # of those, in the High zone
+        self.stolen_by_kswapd = [0] * nodes
         self.nr_mapped = [0] * nodes  # pages, however many entries they have
         self.nr_dirty = [0] * nodes
 
@@ -75,6 +78,7 @@ class PageCache:
         """Forget what was counted, at the end of the warm-up."""
         self.counts.reset()
         self.device.reset()
+        self.stolen_by_kswapd = [0] * len(self.lists)
 
     # -- looking ----------------------------------------------------------------------------
 
@@ -111,6 +115,7 @@ class PageCache:
         if is_first:
             file.pages_in[page.index] = self.by_frame[page.pfn] = page
             self.nr_file_pages[page.node] += 1
+            self.nr_high_file_pages[page.node] += page.pfn in self.lists[page.node].high
         yield from self._unlock(cpu, file, self._costs.cache_insert)
         return is_first
 
@@ -128,6 +133,7 @@ class PageCache:
         if is_free:
             del file.pages_in[page.index], self.by_frame[page.pfn]
             self.nr_file_pages[page.node] -= 1
+            self.nr_high_file_pages[page.node] -= page.pfn in self.lists[page.node].high
         yield from self._unlock(cpu, file, self._costs.cache_remove)
         return is_free
 
@@ -199,6 +205,7 @@ class PageCache:
         for node, lists in enumerate(self.lists):
             here = [page for page in pages if page.node == node]
             assert self.nr_file_pages[node] == len(here)
+            assert self.nr_high_file_pages[node] == sum(page.pfn in lists.high for page in here)
             assert self.nr_mapped[node] == sum(page.mapped > 0 for page in here)
             assert self.nr_dirty[node] == sum(page.dirty for page in here)
             lists.validate()

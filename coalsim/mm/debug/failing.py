@@ -46,6 +46,7 @@ class FailRule:
         self.when = when
         self.number = number
         self.refused: dict[str, int] = {}  # by call site
+        self.chances = 0  # requests that fitted
 
 
 class _Rules:
@@ -66,6 +67,7 @@ class _Rules:
         refused = False
         for rule, occasions in self._rules:
             is_meant = rule.cpu in (-1, cpu.id) and fnmatchcase(site, rule.site) and fits(rule)
+            rule.chances += is_meant
             if is_meant and occasions.is_now():
                 rule.refused[site] = rule.refused.get(site, 0) + 1
                 refused = True
@@ -99,7 +101,7 @@ class FailingObjects:
         rules: which requests are refused.
         streams: the run's random numbers.
         name_of: a cache by its handle.
-        class_of: the cache that serves a kmalloc of so many bytes.
+        class_of: the cache that serves a kmalloc of so many bytes with that alignment.
     """
 
     def __init__(
@@ -108,7 +110,7 @@ class FailingObjects:
         rules: Sequence[FailRule],
         streams: Streams,
         name_of: Callable[[int], str],
-        class_of: Callable[[int], str],
+        class_of: Callable[[int, int], str],
     ) -> None:
         self._inner = inner
         self._rules = _Rules([rule for rule in rules if rule.what == "objects"], streams)
@@ -136,7 +138,7 @@ class FailingObjects:
 
     def kmalloc(self, cpu: Cpu, size: int, site: str, context: AllocContext = AllocContext.KERNEL) -> Op[int]:
         """An address, unless a rule refuses."""
-        if (yield from self._refuses(cpu, self._class_of(size), site, context)):
+        if (yield from self._refuses(cpu, self._class_of(size, 1), site, context)):
             return 0
         return (yield from self._inner.kmalloc(cpu, size, site, context))
 
@@ -144,7 +146,7 @@ class FailingObjects:
         self, cpu: Cpu, size: int, align: int, site: str, context: AllocContext = AllocContext.KERNEL
     ) -> Op[int]:
         """The same, aligned."""
-        if (yield from self._refuses(cpu, self._class_of(size), site, context)):
+        if (yield from self._refuses(cpu, self._class_of(size, align), site, context)):
             return 0
         return (yield from self._inner.kmalloc_aligned(cpu, size, align, site, context))
 

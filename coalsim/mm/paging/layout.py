@@ -72,8 +72,16 @@ REGIONS: Final[Mapping[str, tuple[Region, ...]]] = MappingProxyType(
 
 
 def region(geometry: Geometry, name: str) -> Region:
-    """The region of that name."""
-    return next(region for region in REGIONS[geometry.name] if region.name == name)
+    """The region of that name.
+
+    Raises:
+        LookupError: the map has none.
+    """
+    for region in REGIONS[geometry.name]:
+        if region.name == name:
+            return region
+    names = ", ".join(region.name for region in REGIONS[geometry.name])
+    raise LookupError(f"the map of {geometry.name} has no region {name!r}: it has {names}")
 
 
 def region_of(geometry: Geometry, address: int) -> Region | None:

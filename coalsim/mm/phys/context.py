@@ -2,6 +2,7 @@
 
     KERNEL   may sleep, reclaim and fail; not from zones that need a temporary mapping
     USER     the same for a process's page, from every zone; the OOM killer may have to help
+    AHEAD    as USER for a page that nobody has asked for yet: reclaim is tried once, then it fails
     ATOMIC   cannot sleep: an interrupt handler's, which may dig into the minimum instead
     MUST     cannot fail: it is served or the kernel panics
     RESERVE  of whoever frees memory by using some: no mark holds it up
@@ -10,8 +11,8 @@ A request first passes zones above their low mark, then, once the reclaimer has 
 above the context's own floor.
 
 Nothing here waits or costs time.
-Source: Linux include/linux/gfp_types.h; mm/page_alloc.c (`gfp_to_alloc_flags`,
-`__zone_watermark_ok`) for the floors.
+Source: Linux include/linux/gfp_types.h; include/linux/pagemap.h (`readahead_gfp_mask`);
+mm/page_alloc.c (`gfp_to_alloc_flags`, `__zone_watermark_ok`) for the floors.
 """
 
 from enum import Enum
@@ -22,6 +23,7 @@ class AllocContext(Enum):
 
     KERNEL = "kernel"
     USER = "user"
+    AHEAD = "ahead"
     ATOMIC = "atomic"
     MUST = "must"
     RESERVE = "reserve"
@@ -34,7 +36,12 @@ class AllocContext(Enum):
     @property
     def uses_high(self) -> bool:
         """It does with frames that the kernel cannot reach without a temporary mapping."""
-        return self is AllocContext.USER
+        return self is AllocContext.USER or self is AllocContext.AHEAD
+
+    @property
+    def gives_up_soon(self) -> bool:
+        """One try of direct reclaim is all that it is worth: nobody is killed for it."""
+        return self is AllocContext.AHEAD
 
     @property
     def gfp(self) -> str:
@@ -59,6 +66,7 @@ class AllocContext(Enum):
 GFP_NAMES = {
     AllocContext.KERNEL: "GFP_KERNEL",
     AllocContext.USER: "GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO",
+    AllocContext.AHEAD: "GFP_HIGHUSER_MOVABLE|__GFP_NOWARN|__GFP_NORETRY",
     AllocContext.ATOMIC: "GFP_ATOMIC",
     AllocContext.MUST: "GFP_KERNEL|__GFP_NOFAIL",
     AllocContext.RESERVE: "GFP_KERNEL|__GFP_MEMALLOC",
@@ -66,9 +74,11 @@ GFP_NAMES = {
 GFP_MASKS = {
     AllocContext.KERNEL: 0xCC0,
     AllocContext.USER: 0x140DCA,
+    AllocContext.AHEAD: 0x112CCA,
     AllocContext.ATOMIC: 0x820,
     AllocContext.MUST: 0x8CC0,
     AllocContext.RESERVE: 0x20CC0,
 }
 """Bits of 6.18: high memory 0x2, movable 0x8, high 0x20, io 0x40, fs 0x80, zero 0x100, direct reclaim 0x400,
-kswapd 0x800, nofail 0x8000, memalloc 0x20000, compound 0x40000, hardwall 0x100000."""
+kswapd 0x800, no warning 0x2000, nofail 0x8000, no retry 0x10000, memalloc 0x20000, compound 0x40000,
+hardwall 0x100000."""

@@ -11,10 +11,10 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 from coalsim.cpus.cpu import Cpu
-from coalsim.errors import ConfigError
+from coalsim.errors import ConfigError, Problem
 from coalsim.mm.phys.own_pages import OwnPages
 from coalsim.mm.phys.zone import Zone
-from coalsim.units import Pfn
+from coalsim.units import PAGE_SIZE, Pfn, format_size
 
 ORDER_SHIFT = 20  # a taken block is remembered as order << 20 | owned | user | cpu
 OWNED = 1 << ORDER_SHIFT - 1  # slabs or kmalloc have it: only they may free it
@@ -40,6 +40,7 @@ class PageLedger:
         self.max_order = max_order
         self._starts = [zone.first for zone in zones]
         self._taken: dict[int, int] = {}  # first frame -> order and processor
+        self.set_aside = 0  # frames of the emergency reserve, at boot
         # zones of a node from the one to use first: the highest
         self._zones_of = [
             [zone for zone in reversed(self.zones) if zone.node == node] for node in range(num_nodes)
@@ -79,13 +80,24 @@ class PageLedger:
         Raises:
             ConfigError: the machine is too small for the kernel.
         """
-        for zone in self._zones_of[self.own[cpu.id].home.node]:
+        zones = self._zones_of[self.own[cpu.id].home.node]
+        for zone in zones:
             head, _ = zone.source.take(0, cpu)
             if head >= 0:
                 zone.free.add(-1, cpu, -1)
                 self._taken[head] = OWNED | cpu.id
                 return Pfn(head)
-        raise ConfigError("no memory for the kernel's own page tables: give the machine more")
+        size = format_size(sum(zone.frames for zone in zones) * PAGE_SIZE)
+        is_reserved = 2 * self.set_aside > sum(zone.frames for zone in self.zones)
+        problem = Problem(
+            key="kernel.reserve_pages" if is_reserved else "machine.memory",
+            value=str(self.set_aside) if is_reserved else size,
+            message="no memory is left for the kernel's own page tables",
+            remedy=f"use fewer, or give each node more memory than {size}"
+            if is_reserved
+            else "give each node more memory",
+        )
+        raise ConfigError([problem])
 
     def adopt(self, cpu: Cpu, pfn_zone: Zone, order: int) -> int:
         """A block that was taken before the start becomes the processor's, to be freed; -1: none."""

@@ -143,17 +143,20 @@ class PageAllocator(PageLedger):
         node: NodeId | None = None,
         context: AllocContext = AllocContext.KERNEL,
     ) -> Op[Pfn]:
-        """The first frame of a block of 2**order, on `node` only if that is given, or -1."""
+        """The first frame of a block of 2**order, or -1.
+
+        If `node` is given, the block lies there, or the request fails: nobody is killed for it.
+        """
         if not 0 <= order <= self.max_order:
             return NONE
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
-        if node is None and (context is AllocContext.USER or not self.own[cpu.id].home.is_high):
+        if node is None and (context.uses_high or not self.own[cpu.id].home.is_high):
             head = self._take_own(cpu, order)
             if head >= 0:
                 return Pfn(head)
         nodes = (node,) if node is not None else self._nodes(cpu)
-        return (yield from self.find_block(cpu, order, nodes, site, context))
+        return (yield from self.find_block(cpu, order, nodes, site, context, may_kill=node is None))
 
     def alloc_owned(
         self,
@@ -198,7 +201,14 @@ class PageAllocator(PageLedger):
         return nodes
 
     def find_block(
-        self, cpu: Cpu, order: int, nodes: Sequence[NodeId], site: str, context: AllocContext
+        self,
+        cpu: Cpu,
+        order: int,
+        nodes: Sequence[NodeId],
+        site: str,
+        context: AllocContext,
+        *,
+        may_kill: bool = True,
     ) -> Op[Pfn]:
         """A block of one of the nodes, in this order, or -1; the own list has been looked into."""
         cpu.charge(self._costs.entry, ALLOC)
@@ -209,7 +219,9 @@ class PageAllocator(PageLedger):
             if pfn < 0 and not order and context in UNFAILING:
                 pfn = yield from take_reserved(self, cpu, site)
         else:
-            pfn = yield from self._keeping_marks(self.pressure, cpu, order, nodes, site, context)
+            pfn = yield from self._keeping_marks(
+                self.pressure, cpu, order, nodes, site, context, may_kill=may_kill
+            )
         if pfn < 0:
             self.failures += 1
         return pfn
@@ -222,6 +234,8 @@ class PageAllocator(PageLedger):
         nodes: Sequence[NodeId],
         site: str,
         context: AllocContext,
+        *,
+        may_kill: bool,
     ) -> Op[Pfn]:
         """Zones above their low mark first; then the reclaimers are woken, and the context's floor counts."""
         pfn = yield from self.first_of(cpu, order, nodes, site, context, LOW)
@@ -234,7 +248,7 @@ class PageAllocator(PageLedger):
         pfn = yield from self.first_of(cpu, order, nodes, site, context, VICTIM if is_victim else FLOOR)
         if pfn >= 0:
             return pfn
-        return (yield from pressure.slow_path(cpu, order, nodes, site, context))
+        return (yield from pressure.slow_path(cpu, order, nodes, site, context, may_kill=may_kill))
 
     def first_of(
         self,

@@ -27,9 +27,18 @@ class Pressure(Protocol):
         """
 
     def slow_path(
-        self, cpu: Cpu, order: int, nodes: Sequence[NodeId], site: str, context: AllocContext
+        self,
+        cpu: Cpu,
+        order: int,
+        nodes: Sequence[NodeId],
+        site: str,
+        context: AllocContext,
+        *,
+        may_kill: bool,
     ) -> Op[Pfn]:
         """No zone is above the context's floor: get memory back and a block of it; -1: it cannot be had.
+
+        Without `may_kill` the OOM killer is left out.
 
         Raises:
             KernelPanic: the context cannot fail.

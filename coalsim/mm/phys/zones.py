@@ -113,7 +113,16 @@ def build_zones(
         ConfigError: the memory does not fit the frame source, or the switches contradict each other.
     """
     extents = lay_out(machine, switches.zones)
-    least = switches.min_free_kbytes or min_free_kbytes(_direct(extents) * PAGE_SIZE // 1024)
+    direct_kib = _direct(extents) * PAGE_SIZE // 1024
+    if switches.min_free_kbytes >= direct_kib:
+        problem = Problem(
+            key="kernel.min_free_kbytes",
+            value=str(switches.min_free_kbytes),
+            message=f"the kernel's zones have {direct_kib} KiB, all of which would have to stay free",
+            remedy="use less, 0 for the kernel's formula, or give the machine more memory",
+        )
+        raise ConfigError([problem])
+    least = switches.min_free_kbytes or min_free_kbytes(direct_kib)
     marks = watermarks(least, [extent.frames for extent in extents], [e.name == HIGH for e in extents])
     near = machine.line_transfer.get(Distance.SOCKET, machine.line_transfer[Distance.SELF])
     near_ps = near.picoseconds(machine.clock_ghz.value)

@@ -9,13 +9,15 @@ At priority p it scans 1/2**p of each list.  A page is kept for another round wh
 through an entry once, and made active when that happens again or it was used by calls twice;
 activation is noticed here and not at the use.  Active pages become inactive, the oldest first,
 when there are too few inactive ones.
+Pages in zones that the request cannot use are looked past, which takes as long as taking them, and
+do not count for how many are scanned.
 Where all that was found waits for the device, so does the reclaimer.
 
 Linux leaves dirty pages to flusher threads unless these are behind; here the reclaimer writes them.
 Invariant: each page that is taken off a list is put back or freed.
 Locking: the node's LRU lock around the lists; page locks are only tried.
 Source: Linux mm/vmscan.c (`shrink_lruvec`, `shrink_inactive_list`, `shrink_folio_list`,
-`folio_check_references`, `shrink_active_list`).
+`folio_check_references`, `shrink_active_list`, `isolate_lru_folios`, `zone_reclaimable_pages`).
 """
 
 from collections.abc import Sequence
@@ -25,8 +27,9 @@ from enum import Enum, auto
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.locks.nap import nap
-from coalsim.mm.cache.lists import inactive_is_low
+from coalsim.mm.cache.lists import MOST_SKIPPED, inactive_is_low
 from coalsim.mm.cache.page import CachedPage
+from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.reclaim.kswapd import KSWAPD
 from coalsim.mm.reclaim.shrinker import CLUSTER, RECLAIM
 from coalsim.mm.virt.file_io import write_back
@@ -71,11 +74,16 @@ class FileLru:
     def reset(self) -> None:
         """Its counts are the page cache's."""
 
-    def reclaimable(self, node: NodeId) -> int:
+    def reclaimable(self, node: NodeId, context: AllocContext) -> int:
         """All pages of files, mapped and dirty ones too; none where the kernel keeps no lists."""
-        return self._cache.nr_file_pages[node] if self._kernel.frames.lru.is_on else 0
+        if not self._kernel.frames.lru.is_on:
+            return 0
+        high = 0 if context.uses_high else self._cache.nr_high_file_pages[node]
+        return self._cache.nr_file_pages[node] - high
 
-    def shrink(self, cpu: Cpu, node: NodeId, want: int, priority: int, site: str) -> Op[int]:
+    def shrink(
+        self, cpu: Cpu, node: NodeId, want: int, priority: int, site: str, context: AllocContext
+    ) -> Op[int]:
         """Scan the node's lists, 32 pages at a time, until `want` pages are free."""
         lru, lists = self._kernel.frames.lru, self._cache.lists[node]
         if not lru.is_on:
@@ -83,13 +91,18 @@ class FileLru:
         yield from lru.drain(cpu, site)
         yield from cpu.sync()
         inactive, active = lists.inactive.read(cpu), lists.active.read(cpu)
-        left, left_active, freed = inactive >> priority, active >> priority, 0
+        with_high = context.uses_high
+        left = lists.inactive.read(cpu, with_high=with_high) >> priority
+        left_active = lists.active.read(cpu, with_high=with_high) >> priority
+        freed = 0
         while (left > 0 or left_active > 0) and freed < want:
             if inactive_is_low(inactive, active) and left_active > 0:
-                yield from self._refill(cpu, node, min(CLUSTER, left_active), site)
+                yield from self._refill(cpu, node, min(CLUSTER, left_active), site, with_high=with_high)
             left_active -= CLUSTER
             if left > 0:
-                freed += yield from self._shrink_inactive(cpu, node, min(CLUSTER, left), site)
+                freed += yield from self._shrink_inactive(
+                    cpu, node, min(CLUSTER, left), site, with_high=with_high
+                )
                 left -= CLUSTER
             yield from cpu.sync()
             inactive, active = lists.inactive.read(cpu), lists.active.read(cpu)
@@ -97,9 +110,9 @@ class FileLru:
 
     # -- the active list -----------------------------------------------------------------------
 
-    def _refill(self, cpu: Cpu, node: NodeId, count: int, site: str) -> Op[None]:
+    def _refill(self, cpu: Cpu, node: NodeId, count: int, site: str, *, with_high: bool) -> Op[None]:
         """The oldest active pages become the youngest inactive ones; their references are forgotten."""
-        pages = yield from self._isolate(cpu, node, count, site, active=True)
+        pages, _ = yield from self._isolate(cpu, node, count, site, active=True, with_high=with_high)
         for page in pages:
             cpu.charge(self._kernel.costs.scan_page, RECLAIM)
             yield from self._rmap.referenced(cpu, page)
@@ -110,11 +123,11 @@ class FileLru:
 
     # -- the inactive list ---------------------------------------------------------------------
 
-    def _shrink_inactive(self, cpu: Cpu, node: NodeId, count: int, site: str) -> Op[int]:
+    def _shrink_inactive(self, cpu: Cpu, node: NodeId, count: int, site: str, *, with_high: bool) -> Op[int]:
         """Free what can be freed of the oldest inactive pages; how many that were."""
-        counts, kernel = self._cache.counts, self._kernel
-        pages = yield from self._isolate(cpu, node, count, site, active=False)
-        if not pages:
+        kernel = self._kernel
+        pages, skipped = yield from self._isolate(cpu, node, count, site, active=False, with_high=with_high)
+        if not pages and not skipped:
             return 0
         result = Sorted()
         locked = yield from self._choose(cpu, pages, result)
@@ -124,18 +137,24 @@ class FileLru:
         for page in locked:
             yield from self._dispose(cpu, page, result, site)
         yield from cpu.sync()
-        counts.pgactivate += len(result.active)
-        if site == KSWAPD:
-            counts.pgscan_kswapd += len(pages)
-            counts.pgsteal_kswapd += len(result.freed)
-        else:
-            counts.pgscan_direct += len(pages)
-            counts.pgsteal_direct += len(result.freed)
+        self._count(node, len(pages) + skipped, result, site)
         yield from self._put_back(cpu, node, result, site)
         yield from kernel.frames.release(cpu, [page.pfn for page in result.freed], site, on_lru=False)
-        if len(result.writing) == len(pages):
+        if pages and len(result.writing) == len(pages):
             yield from self._throttle(cpu, site)
         return len(result.freed)
+
+    def _count(self, node: NodeId, scanned: int, result: Sorted, site: str) -> None:
+        """What a batch came to, when it is known and not at the end of a run of many; synchronised."""
+        counts, freed = self._cache.counts, len(result.freed)
+        counts.pgactivate += len(result.active)
+        if site == KSWAPD:
+            counts.pgscan_kswapd += scanned
+            counts.pgsteal_kswapd += freed
+            self._cache.stolen_by_kswapd[node] += freed
+        else:
+            counts.pgscan_direct += scanned
+            counts.pgsteal_direct += freed
 
     def _choose(self, cpu: Cpu, pages: Sequence[CachedPage], result: Sorted) -> Op[list[CachedPage]]:
         """Those that are to be freed, locked; the others go where they belong."""
@@ -196,17 +215,22 @@ class FileLru:
     # -- lists and locks -----------------------------------------------------------------------
 
     def _isolate(
-        self, cpu: Cpu, node: NodeId, count: int, site: str, *, active: bool
-    ) -> Op[list[CachedPage]]:
+        self, cpu: Cpu, node: NodeId, count: int, site: str, *, active: bool, with_high: bool
+    ) -> Op[tuple[list[CachedPage], int]]:
+        """Take pages off a list; with how many were looked past."""
         lists, each = self._cache.lists[node], self._kernel.costs.isolate_page
         taken: list[CachedPage] = []
+        skipped = 0
 
         def body(grant: Time) -> Time:
-            taken.extend(lists.isolate(cpu, grant, count, active=active))
-            return len(taken) * each
+            nonlocal skipped
+            pages, skipped = lists.isolate(cpu, grant, count, active=active, with_high=with_high)
+            taken.extend(pages)
+            return (len(taken) + skipped) * each
 
-        yield from self._kernel.frames.lru.section(cpu, node, body, count * each, site)
-        return taken
+        most = count if with_high or not lists.high else count + MOST_SKIPPED
+        yield from self._kernel.frames.lru.section(cpu, node, body, most * each, site)
+        return taken, skipped
 
     def _put_back(self, cpu: Cpu, node: NodeId, result: Sorted, site: str) -> Op[None]:
         lists, each = self._cache.lists[node], self._kernel.costs.isolate_page

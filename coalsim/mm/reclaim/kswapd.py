@@ -58,7 +58,6 @@ class Kswapd:
         self._for = AllocContext.KERNEL  # who woke it: its zones are to be above their high marks
         self.failures = 0  # runs in vain, one after the other
         self.runs = 0
-        self.reclaimed = 0
 
     @property
     def is_hopeless(self) -> bool:
@@ -67,11 +66,17 @@ class Kswapd:
 
     def reset(self) -> None:
         """Forget what was counted, at the end of the warm-up."""
-        self.runs = self.reclaimed = 0
+        self.runs = 0
+
+    def serves(self, context: AllocContext) -> bool:
+        """The node has a zone that a request may use."""
+        return any(context.uses_high or not zone.is_high for zone in self._zones)
 
     def wake(self, cpu: Cpu, context: AllocContext) -> bool:
         """A zone that a request may use is short; whether that made it run.  Synchronised."""
-        if self.is_running or self.is_hopeless or self._is_balanced(cpu, context):
+        if self.is_running or self.is_hopeless or not self.serves(context):
+            return False
+        if self._is_balanced(cpu, context):
             return False
         self.is_running = True
         self._for = context
@@ -90,7 +95,6 @@ class Kswapd:
                 yield from cpu.sync()
                 if self._is_balanced(cpu):
                     break
-            self.reclaimed += gained
             self.failures = 0 if gained else self.failures + 1
             yield from cpu.sync()
         if self._pages.reserve is not None and self._is_balanced(cpu):
@@ -102,7 +106,7 @@ class Kswapd:
         """Rounds at one priority, as long as each gets what it is after; how many pages came back."""
         gained = 0
         while True:
-            freed = yield from self._reclaim.round(cpu, self.node, CLUSTER, priority, KSWAPD)
+            freed = yield from self._reclaim.round(cpu, self.node, CLUSTER, priority, KSWAPD, self._for)
             gained += freed
             yield from cpu.preempt_point()
             yield from cpu.sync()

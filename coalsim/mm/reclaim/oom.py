@@ -1,16 +1,17 @@
 """The OOM killer: when nothing can be reclaimed, a process has to go.
 
-    out_of_memory -> a victim is dying already --> wait for it
+    out_of_memory -> a victim is dying already --> wait for it, if it may use the nodes in question
                   -> memory has come back -------> take it
                   -> kernel.oom=panic ---------> panic, unless the request may use some nodes only
                   -> nobody to kill -----------> the caller panics, or fails
+                  -> the choice is exiting ----> it becomes a victim, and no word is said about it
                   -> kill: SIGKILL to every thread, its requests may go below the marks,
                      the reaper takes its memory if it does not go by itself
 
 One at a time, behind a lock that is only tried: who comes second lets the first one work.
 The report shows the processes at the moment of the choice, so the points can be recomputed from it.
-Source: Linux mm/oom_kill.c (`out_of_memory`, `check_panic_on_oom`, `oom_kill_process`), mm/page_alloc.c
-(`__alloc_pages_may_oom`).
+Source: Linux mm/oom_kill.c (`out_of_memory`, `check_panic_on_oom`, `oom_evaluate_task`,
+`task_will_free_mem`, `oom_kill_process`), mm/page_alloc.c (`__alloc_pages_may_oom`).
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from coalsim.engine.clock import Op
 from coalsim.errors import KernelPanic
 from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.zone import Zone
-from coalsim.mm.reclaim.oom_report import Machine, TaskRow, report_of, row_of, zone_states
+from coalsim.mm.reclaim.oom_report import Machine, TaskRow, report_of, row_of, stamped, zone_states
 from coalsim.mm.reclaim.victim_rules import VictimRule
 from coalsim.mm.reclaim.victims import (
     Candidate,
@@ -90,16 +91,18 @@ class OomKiller:
         self._rule = rule
         self._is_busy = False
         self.kills: list[Kill] = []
+        self.let_go: list[int] = []  # pids of those that were chosen while they were exiting
         self.say: Callable[[Time, str], None] | None = None  # takes a text for the kernel's log
         self.start_reaper: Callable[[Cpu, Process], None] | None = None
 
-    def begin(self, cpu: Cpu) -> Op[bool]:
+    def begin(self, cpu: Cpu, need: Need) -> Op[bool]:
         """Whether it is the caller who may kill: nobody else is about to, and no victim is on its way out.
 
-        The caller tries once more to get its memory, and ends with `out_of_memory` or `never_mind`.
+        A victim that may use none of the nodes in question does not count.  The caller tries once more to
+        get its memory, and ends with `out_of_memory` or `never_mind`.
         """
         yield from cpu.sync()
-        if self._is_busy or self._somebody_is_dying():
+        if self._is_busy or self._somebody_is_dying(self._constraint(need)):
             return False
         self._is_busy = True
         return True
@@ -117,7 +120,8 @@ class OomKiller:
         constraint, total = self._constraint(need), self._total(need)
         if self._action == "panic" and not constraint:
             text = yield from self.report(cpu, need)
-            raise KernelPanic(f"{text}\n{PANIC}: Out of memory: system-wide panic_on_oom is enabled")
+            verdict = f"{PANIC}: Out of memory: system-wide panic_on_oom is enabled"
+            raise KernelPanic(f"{text}\n{stamped(cpu.clock, [verdict])}")
         processes = [process for process in self._processes() if not process.is_over]
         cpu.charge(len(processes) * self._costs.oom_scan_task, OOM)
         yield from cpu.sync()
@@ -127,6 +131,9 @@ class OomKiller:
             self._is_busy = False
             return False
         victim = processes[chosen]
+        if victim.is_exiting:
+            self._let_go(cpu, victim)
+            return True
         points = [badness(one.footprint, one.oom_score_adj, total) for one in candidates]
         others = [
             number
@@ -156,9 +163,12 @@ class OomKiller:
         self._is_busy = False
         return True
 
-    def _somebody_is_dying(self) -> bool:
-        """A victim has not gone, and its memory has not been taken; synchronised."""
-        return any(one.is_victim and not one.is_over and not one.is_spent for one in self._processes())
+    def _somebody_is_dying(self, constraint: Sequence[NodeId]) -> bool:
+        """A victim that can help has not gone, and its memory has not been taken; synchronised."""
+        return any(
+            one.is_victim and not one.is_over and not one.is_spent and may_help(one.allowed_nodes, constraint)
+            for one in self._processes()
+        )
 
     def _constraint(self, need: Need) -> tuple[NodeId, ...]:
         """The nodes that the request may use; none: all that have memory."""
@@ -168,6 +178,14 @@ class OomKiller:
     def _total(self, need: Need) -> int:
         constraint = self._constraint(need)
         return sum(zone.frames for zone in self._zones if not constraint or zone.node in constraint)
+
+    def _let_go(self, cpu: Cpu, victim: Process) -> None:
+        """It goes by itself: others wait for it, and the reaper helps; synchronised."""
+        victim.is_victim = victim.space.is_victim = True
+        self.let_go.append(victim.pid)
+        if self.start_reaper is not None:
+            self.start_reaper(cpu, victim)
+        self._is_busy = False
 
     def _kill(self, cpu: Cpu, victim: Process) -> None:
         """SIGKILL to every thread, awake or asleep; synchronised."""
@@ -183,7 +201,7 @@ class OomKiller:
         return [
             row_of(one)
             for one in self._processes()
-            if not one.is_over and may_help(one.allowed_nodes, constraint)
+            if one.has_memory and may_help(one.allowed_nodes, constraint)
         ]
 
     def report(
@@ -214,9 +232,9 @@ def candidate_of(process: Process) -> Candidate:
     """A process as the choice sees it; synchronised."""
     space = process.space
     return Candidate(
-        footprint=Footprint(rss=max(0, space.rss.written), tables=space.tables.num_tables),
+        footprint=Footprint(rss=space.rss.written_by_kind.pages, tables=space.tables.num_tables),
         oom_score_adj=process.oom_score_adj,
-        is_over=process.is_over or process.is_victim,
+        is_over=not process.has_memory or process.is_victim,
         allowed_nodes=process.allowed_nodes,
         pid=process.pid,
         name=process.name,

@@ -19,8 +19,9 @@ from coalsim.engine.clock import RANK_MESSAGE, Op
 from coalsim.locks.nap import make_ready, nap
 from coalsim.mm.virt.process import Process
 from coalsim.mm.virt.unmap import Unmapping
-from coalsim.units import MS, Time
+from coalsim.units import MS, PAGE_SIZE, Time
 
+KIB = PAGE_SIZE // 1024
 REAPER = "oom_reaper"
 TRIES = 10
 BETWEEN_TRIES: Time = 100 * MS
@@ -82,9 +83,9 @@ class OomReaper:
         yield from cpu.sync()
         taken = before - space.rss.total
         self.reaped += taken
-        left = max(0, space.rss.written) * 4
+        left = space.rss.written_by_kind
         self._say(
             cpu.clock,
-            f"oom_reaper: reaped process {victim.pid} ({victim.name}), now anon-rss:{left}kB, "
-            "file-rss:0kB, shmem-rss:0kB",
+            f"oom_reaper: reaped process {victim.pid} ({victim.name}), now anon-rss:{left.anon * KIB}kB, "
+            f"file-rss:{left.file * KIB}kB, shmem-rss:{left.shmem * KIB}kB",
         )

@@ -2,10 +2,11 @@
 
     who asked for what -> where -> memory by zone and block size -> the processes -> the verdict
 
-All resident pages are shown as anonymous ones.
+Resident pages are those that the kernel's own counters say, by kind; their sum is rss.
 Free pages by zone are counted as the kernel counts them: with the zone's lock held.
 Source: Linux mm/oom_kill.c (`dump_header`, `dump_task`, `dump_oom_victim`, `__oom_kill_process`),
-mm/show_mem.c (`show_free_areas`), as of 6.18.
+kernel/cgroup/cpuset.c (`cpuset_print_current_mems_allowed`), mm/memcontrol.c
+(`mem_cgroup_print_oom_context`), lib/vsprintf.c (%*pbl), mm/show_mem.c (`show_free_areas`), as of 6.18.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,8 @@ from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.fragmentation import free_pages
 from coalsim.mm.phys.zone import Zone
 from coalsim.mm.virt.process import Process
-from coalsim.units import PAGE_SIZE, SEC, NodeId
+from coalsim.mm.virt.rss import Resident
+from coalsim.units import PAGE_SIZE, SEC, NodeId, Time
 
 KIB = PAGE_SIZE // 1024
 US_PER_S = 1_000_000
@@ -38,7 +40,7 @@ class TaskRow:
     pid: int
     name: str
     total_vm: int
-    rss: int
+    resident: Resident
     tables: int
     oom_score_adj: int
 
@@ -59,7 +61,7 @@ def row_of(process: Process) -> TaskRow:
         pid=process.pid,
         name=process.name,
         total_vm=sum(area.pages for area in space.areas),
-        rss=max(0, space.rss.written),
+        resident=space.rss.written_by_kind,
         tables=space.tables.num_tables,
         oom_score_adj=process.oom_score_adj,
     )
@@ -108,7 +110,12 @@ def report_of(
     ]
     if victim is not None:
         lines += _verdict(machine, victim)
-    stamp = f"[{cpu.clock // SEC:5}.{cpu.clock % SEC * US_PER_S // SEC:06}] "
+    return stamped(cpu.clock, lines)
+
+
+def stamped(at: Time, lines: Sequence[str]) -> str:
+    """Lines as the kernel's log has them: each with the time since boot."""
+    stamp = f"[{at // SEC:5}.{at % SEC * US_PER_S // SEC:06}] "
     return "\n".join(stamp + line for line in lines)
 
 
@@ -130,18 +137,34 @@ def _buddy_line(state: ZoneState) -> str:
 
 def _task_line(row: TaskRow) -> str:
     """As the kernel prints it, whose columns are not those of its heading."""
+    anon, file, shmem = row.resident
     return (
-        f"[{row.pid:7}] {0:5} {row.pid:5} {row.total_vm:8} {row.rss:8} {row.rss:8} {0:8} {0:9} "
-        f"{row.tables * PAGE_SIZE:8} {0:8}         {row.oom_score_adj:5} {row.name}"
+        f"[{row.pid:7}] {0:5} {row.pid:5} {row.total_vm:8} {row.resident.pages:8} "
+        f"{anon:8} {file:8} {shmem:9} {row.tables * PAGE_SIZE:8} {0:8}         "
+        f"{row.oom_score_adj:5} {row.name}"
     )
 
 
 def _verdict(machine: Machine, victim: TaskRow) -> list[str]:
-    nodes = ",".join(map(str, machine.constraint))
+    anon, file, shmem = victim.resident
+    nodes = _ranges(machine.constraint)
     constraint, mask = ("CONSTRAINT_MEMORY_POLICY", nodes) if nodes else ("CONSTRAINT_NONE", "(null)")
+    allowed = _ranges([state.zone.node for state in machine.zones])
     return [
-        f"oom-kill:constraint={constraint},nodemask={mask},task={victim.name},pid={victim.pid},uid=0",
+        f"oom-kill:constraint={constraint},nodemask={mask},cpuset=/,mems_allowed={allowed},global_oom,"
+        f"task_memcg=/,task={victim.name},pid={victim.pid},uid=0",
         f"Out of memory: Killed process {victim.pid} ({victim.name}) total-vm:{victim.total_vm * KIB}kB, "
-        f"anon-rss:{victim.rss * KIB}kB, file-rss:0kB, shmem-rss:0kB, UID:0 "
+        f"anon-rss:{anon * KIB}kB, file-rss:{file * KIB}kB, shmem-rss:{shmem * KIB}kB, UID:0 "
         f"pgtables:{victim.tables * KIB}kB oom_score_adj:{victim.oom_score_adj}",
     ]
+
+
+def _ranges(nodes: Sequence[NodeId]) -> str:
+    """Numbers as the kernel prints the bits of a mask: 0-3,6."""
+    runs: list[tuple[int, int]] = []
+    for node in sorted(dict.fromkeys(nodes)):
+        if runs and runs[-1][1] == node - 1:
+            runs[-1] = (runs[-1][0], node)
+        else:
+            runs.append((node, node))
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

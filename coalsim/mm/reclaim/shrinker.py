@@ -2,7 +2,9 @@
 
 Reclaim of a node asks each in turn, the cheapest first, with a priority that falls from 12 to 1
 as long as too little comes back: at priority p a shrinker looks at 1/2**p of what it has.
-Source: Linux mm/vmscan.c (`shrink_node`, DEF_PRIORITY, SWAP_CLUSTER_MAX).
+It is told for whom, since a page in a zone that the request cannot use is of no help.
+Source: Linux mm/vmscan.c (`shrink_node`, `scan_control.reclaim_idx`, DEF_PRIORITY,
+SWAP_CLUSTER_MAX).
 """
 
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from typing import Protocol
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
+from coalsim.mm.phys.context import AllocContext
 from coalsim.profiles.costs import KernelCosts
 from coalsim.units import NodeId
 
@@ -22,10 +25,12 @@ CLUSTER = 32
 class Shrinker(Protocol):
     """Somebody who can give memory back."""
 
-    def reclaimable(self, node: NodeId) -> int:
-        """Pages of a node that it might give back; synchronised."""
+    def reclaimable(self, node: NodeId, context: AllocContext) -> int:
+        """Pages of a node that it might give back, in zones that the context may use; synchronised."""
 
-    def shrink(self, cpu: Cpu, node: NodeId, want: int, priority: int, site: str) -> Op[int]:
+    def shrink(
+        self, cpu: Cpu, node: NodeId, want: int, priority: int, site: str, context: AllocContext
+    ) -> Op[int]:
         """Give back some of them; how many that were."""
 
     def reset(self) -> None:
@@ -44,16 +49,18 @@ class NodeReclaim:
         self.shrinkers = list(shrinkers)
         self._costs = costs
 
-    def round(self, cpu: Cpu, node: NodeId, want: int, priority: int, site: str) -> Op[int]:
+    def round(
+        self, cpu: Cpu, node: NodeId, want: int, priority: int, site: str, context: AllocContext
+    ) -> Op[int]:
         """Ask the shrinkers until `want` pages have come back; how many did."""
         cpu.charge(self._costs.reclaim_fixed, RECLAIM)
         freed = 0
         for shrinker in self.shrinkers:
-            freed += yield from shrinker.shrink(cpu, node, want - freed, priority, site)
+            freed += yield from shrinker.shrink(cpu, node, want - freed, priority, site, context)
             if freed >= want:
                 break
         return freed
 
-    def reclaimable(self, nodes: Sequence[NodeId]) -> int:
-        """Pages of these nodes that might come back; synchronised."""
-        return sum(shrinker.reclaimable(node) for shrinker in self.shrinkers for node in nodes)
+    def reclaimable(self, nodes: Sequence[NodeId], context: AllocContext) -> int:
+        """Pages of these nodes that might come back to this context; synchronised."""
+        return sum(shrinker.reclaimable(node, context) for shrinker in self.shrinkers for node in nodes)

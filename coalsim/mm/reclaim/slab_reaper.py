@@ -6,11 +6,14 @@
     the others  a thread on every processor flushes its part (SLUB, sheaves), then the reaper
                 frees empty slabs
 
+Objects that a debug layer holds back (`kernel.debug_quarantine`) come first, on every processor, by
+a thread: giving them back takes locks, which the magazines' handler does not.
 Taking everything is more than the working-set minimum that a periodic reap takes.  Reclaim reaps
 magazines at most once in REAP_INTERVAL, and leaves the others alone, as Linux does; a request that
 reclaim has not helped reaps all there are, before anybody is killed.
 Source: Bonwick and Adams, "Magazines and Vmem", USENIX ATC 2001, section 3.3; Linux mm/slub.c
-(`__kmem_cache_shrink`, `flush_all`); illumos kmem.c (kmem_reap, kmem_reap_interval).
+(`__kmem_cache_shrink`, `flush_all`), mm/slab_common.c (`kmem_cache_shrink`, which has KASAN's
+quarantine give up its objects first); illumos kmem.c (kmem_reap, kmem_reap_interval).
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +25,7 @@ from coalsim.engine.messages import Shot
 from coalsim.mm.kmem.kmalloc import Kmalloc
 from coalsim.mm.kmem.magazine import Magazine
 from coalsim.mm.kmem.magazine_cache import MagazineCache
+from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.phys.pages import PageAllocator
 from coalsim.mm.reclaim.everywhere import on_each
 from coalsim.profiles.costs import KernelCosts
@@ -68,6 +72,7 @@ class SlabReaper:
         self._is_reaping = False
         self._has_magazines = any(isinstance(cache, MagazineCache) for cache in objects.caches)
         self._given = 0  # pages, by the reap that goes on
+        self.release_held_back: Callable[[Cpu], Op[int]] | None = None  # of a debug layer, on one processor
         self.reaps = 0
         self.reaped = 0  # pages
 
@@ -80,11 +85,13 @@ class SlabReaper:
         """Somebody reaps; synchronised."""
         return self._is_reaping
 
-    def reclaimable(self, node: NodeId) -> int:
+    def reclaimable(self, node: NodeId, context: AllocContext) -> int:
         """Nobody knows before; as in Linux the hope for more memory counts pages of the LRU lists only."""
         return 0
 
-    def shrink(self, cpu: Cpu, node: NodeId, want: int, priority: int, site: str) -> Op[int]:
+    def shrink(
+        self, cpu: Cpu, node: NodeId, want: int, priority: int, site: str, context: AllocContext
+    ) -> Op[int]:
         """Reap all caches, of every node, if they have magazines and the last reap was long ago."""
         if not self._has_magazines:
             return 0
@@ -104,6 +111,8 @@ class SlabReaper:
         """Reap all caches, one reap at a time; synchronised."""
         self._is_reaping, self._began, self._given = True, cpu.clock, 0
         caches = [cache for cache in self._objects.caches if isinstance(cache, MagazineCache)]
+        if self.release_held_back is not None and caches:
+            yield from self._everywhere(cpu, self._release_held_back)
         if caches:
             detached = yield from self._detach_everywhere(cpu, caches)
             for cache in caches:
@@ -112,11 +121,7 @@ class SlabReaper:
                     yield from self._counted(cpu, cache.put_back(cpu, magazines, site))
                 yield from self._counted(cpu, cache.drain_shared(cpu, site))
         else:
-            others = [other for other in self._cpus if other is not cpu]
-            yield from self._flush_own(cpu, site)
-            yield from on_each(
-                cpu, others, partial(self._flush_own, site=site), self._costs, self._wake_latency, REAP
-            )
+            yield from self._everywhere(cpu, partial(self._flush_own, site=site))
             for any_cache in self._objects.caches:
                 yield from self._counted(cpu, any_cache.drain_shared(cpu, site))
         yield from cpu.sync()
@@ -125,7 +130,19 @@ class SlabReaper:
         self.reaped += self._given
         return self._given
 
+    def _everywhere(self, cpu: Cpu, work: Callable[[Cpu], Op[None]]) -> Op[None]:
+        """Work of every processor, here and by a thread on each other one."""
+        yield from work(cpu)
+        others = [other for other in self._cpus if other is not cpu]
+        yield from on_each(cpu, others, work, self._costs, self._wake_latency, REAP)
+
+    def _release_held_back(self, cpu: Cpu) -> Op[None]:
+        """What a processor holds back goes where freed objects go."""
+        if self.release_held_back is not None:
+            yield from self._counted(cpu, self.release_held_back(cpu))
+
     def _flush_own(self, cpu: Cpu, site: str) -> Op[None]:
+        yield from self._release_held_back(cpu)
         for cache in self._objects.caches:
             yield from self._counted(cpu, cache.drain_cpu(cpu, site))
 

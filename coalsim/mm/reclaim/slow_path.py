@@ -5,10 +5,13 @@
 
     ATOMIC   cannot wait: it has had its chance, and fails
     RESERVE  takes from the emergency reserve, or fails
-    KERNEL   fails when nobody is left to be killed; blocks of more than 8 pages fail before that
+    KERNEL   fails when nobody is left to be killed; blocks of more than 8 pages after the first round
     USER     the kernel panics when nobody is left to be killed; a victim's own request fails
+    AHEAD    fails after the first direct reclaim
     MUST     takes from the emergency reserve at the end, and panics when that is empty too
 
+Who names the one node that it wants (`__GFP_THISNODE`) gets nobody killed: it fails where others
+go to the OOM killer.
 Reclaim is done by the thread that needs the memory, in its own time, and may sleep; who holds a
 lock that forbids that has to ask with ATOMIC.
 Source: Linux mm/page_alloc.c (`__alloc_pages_slowpath`, `should_reclaim_retry`,
@@ -30,6 +33,7 @@ from coalsim.mm.reclaim.draining import PageDrain
 from coalsim.mm.reclaim.kswapd import Kswapd
 from coalsim.mm.reclaim.oom import PANIC, Need, OomKiller
 from coalsim.mm.reclaim.oom_reaper import OomReaper
+from coalsim.mm.reclaim.oom_report import stamped
 from coalsim.mm.reclaim.shrinker import CLUSTER, FIRST_PRIORITY, RECLAIM, NodeReclaim, Shrinker
 from coalsim.mm.reclaim.slab_reaper import SlabReaper
 from coalsim.mm.virt.space import AddressSpace
@@ -47,7 +51,7 @@ SHORTEST_NAP: Time = 1_000_000_000
 class PressureCounts:
     """Under the names of /proc/vmstat."""
 
-    FIELDS = ("allocstall", "pgsteal_direct", "drain_pages")
+    FIELDS = ("allocstall", "allocstall_movable", "drain_pages")
 
     __slots__ = FIELDS
 
@@ -56,7 +60,8 @@ class PressureCounts:
 
     def reset(self) -> None:
         """Forget what was counted, at the end of the warm-up."""
-        self.allocstall = self.pgsteal_direct = self.drain_pages = 0
+        self.allocstall = self.drain_pages = 0
+        self.allocstall_movable = 0  # of those, for pages of processes
 
 
 class SlowPath:
@@ -121,7 +126,14 @@ class SlowPath:
         cpu.charge(woken * self._costs.wake_up, RECLAIM)
 
     def slow_path(
-        self, cpu: Cpu, order: int, nodes: Sequence[NodeId], site: str, context: AllocContext
+        self,
+        cpu: Cpu,
+        order: int,
+        nodes: Sequence[NodeId],
+        site: str,
+        context: AllocContext,
+        *,
+        may_kill: bool,
     ) -> Op[Pfn]:
         """Get memory back and a block of it; -1: it cannot be had.
 
@@ -136,9 +148,10 @@ class SlowPath:
         yield from cpu.sync()
         stalled, in_vain = cpu.clock, 0
         while True:
-            gained = yield from self._direct(cpu, nodes, site, is_first=not in_vain)
+            self.counts.allocstall_movable += context.uses_high
+            gained = yield from self._direct(cpu, nodes, site, context, is_first=not in_vain)
             found = yield from self._try(cpu, order, nodes, site, context)
-            if found >= 0:
+            if found >= 0 or context.gives_up_soon:
                 return found
             if not gained and not in_vain:
                 self.counts.drain_pages += 1
@@ -150,16 +163,20 @@ class SlowPath:
             yield from cpu.sync()
             if self.is_victim(cpu) and context is not AllocContext.MUST:
                 return NONE
-            in_vain = 0 if gained and order <= COSTLY_ORDER else in_vain + 1
-            if in_vain < ROUNDS_IN_VAIN and self._has_hope(cpu, nodes):
-                continue
             if order > COSTLY_ORDER and context is not AllocContext.MUST:
+                return NONE
+            in_vain = 0 if gained and order <= COSTLY_ORDER else in_vain + 1
+            if in_vain < ROUNDS_IN_VAIN and self._reclaim.reclaimable(nodes, context) > 0:
+                continue
+            if not may_kill and context is not AllocContext.MUST:
                 return NONE
             if self.slab_reaper.is_reaping:  # what comes of it may be enough
                 yield from nap(cpu, self._nap, site)
                 continue
             need = Need(order=order, nodes=tuple(nodes), context=context, site=site)
-            if (yield from self.oom.begin(cpu)):
+            if not may_kill:
+                return (yield from self._last_resort(cpu, need))
+            if (yield from self.oom.begin(cpu, need)):
                 # above the high mark: only to see what a victim has left that has just gone
                 found = yield from self._pages.first_of(cpu, order, nodes, site, context, HIGH)
                 if found >= 0:
@@ -179,29 +196,25 @@ class SlowPath:
         above = VICTIM if self.is_victim(cpu) else FLOOR
         return (yield from self._pages.first_of(cpu, order, nodes, site, context, above))
 
-    def _has_hope(self, cpu: Cpu, nodes: Sequence[NodeId]) -> bool:
-        """Reclaim could still bring pages, as far as anybody knows; synchronised."""
-        return self._reclaim.reclaimable(nodes) > 0
-
-    def _direct(self, cpu: Cpu, nodes: Sequence[NodeId], site: str, *, is_first: bool) -> Op[int]:
-        """Direct reclaim: how many pages came back."""
+    def _direct(
+        self, cpu: Cpu, nodes: Sequence[NodeId], site: str, context: AllocContext, *, is_first: bool
+    ) -> Op[int]:
+        """Direct reclaim: how many pages came back.  A node that gives any has hope again."""
         self.counts.allocstall += 1
         if is_first and self.flush_lazily_freed is not None:
             yield from self.flush_lazily_freed(cpu)
         gained = 0
+        usable = [node for node in nodes if node in self.kswapds and self.kswapds[node].serves(context)]
         for priority in range(FIRST_PRIORITY, 0, -1):
-            for node in nodes:
-                gained += yield from self._reclaim.round(cpu, node, CLUSTER - gained, priority, site)
-                if gained >= CLUSTER:
-                    break
-            if gained >= CLUSTER:
-                break
-        self.counts.pgsteal_direct += gained
-        if gained:
-            yield from cpu.sync()
-            for node in nodes:
-                if node in self.kswapds:
+            for node in usable:
+                want = CLUSTER - gained
+                freed = yield from self._reclaim.round(cpu, node, want, priority, site, context)
+                if freed:
+                    yield from cpu.sync()
                     self.kswapds[node].failures = 0
+                gained += freed
+                if gained >= CLUSTER:
+                    return gained
         return gained
 
     def _last_resort(self, cpu: Cpu, need: Need) -> Op[Pfn]:
@@ -217,4 +230,5 @@ class SlowPath:
             if found >= 0:
                 return found
         report = yield from self.oom.report(cpu, need)
-        raise KernelPanic(f"{report}\n{NOBODY}\n{PANIC}: System is deadlocked on memory")
+        verdict = stamped(cpu.clock, [NOBODY, f"{PANIC}: System is deadlocked on memory"])
+        raise KernelPanic(f"{report}\n{verdict}")

@@ -3,9 +3,10 @@
     points = resident + swap + page-table pages + adjustment x (total / 1000)
 
 The process with the most points is the victim; of equal ones the one made last.  An adjustment
-of -1000 makes a process unkillable.  While a victim is still on its way out, and its memory has
-not been taken either, nobody else is chosen.  A request that may only use some nodes chooses
-among processes that may use one of them.
+of -1000 makes a process unkillable, and one whose exit has begun to give its memory back is past
+choosing.  A request that may only use some nodes chooses among processes that may use one of them,
+and while one of those is a victim on its way out whose memory has not been taken either, nobody
+else is chosen.
 
 All divisions truncate towards zero, as C's do.
 Nothing here waits; a scan of the processes costs time, which the killer charges.
@@ -36,7 +37,7 @@ class Candidate:
     Args:
         footprint: its memory.
         oom_score_adj: -1000 (unkillable) to 1000.
-        is_over: it has gone, or has been a victim already.
+        is_over: it has gone, or its memory is going, or it has been a victim already.
         allowed_nodes: the nodes that it may use; none: all.
         pid, name: which it is.
     """

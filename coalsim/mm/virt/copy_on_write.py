@@ -58,7 +58,10 @@ def break_cow(space: AddressSpace, cpu: Cpu, vpn: Vpn, seen: int) -> Op[str]:
     yield from kernel.policy.flush(cpu, request)
     yield from cpu.sync()
     request.promise(Moment(cpu.clock, cpu.id, COW))
-    counting = space.rss.count(cpu, 1) if old == frames.zero_frame else 0
+    is_shmem = _is_shared_memory(space, vpn)
+    if is_shmem:
+        frames.shared_memory[pfn] = None
+    counting = space.rss.count(cpu, 1, shmem=is_shmem) if old == frames.zero_frame else 0
     mine = make(pfn, PRESENT | USER | WRITABLE | DIRTY)
     store_entry(space, cpu, vpn, mine, kernel.costs.rmap_add, FAULT)
     if counting:
@@ -70,6 +73,11 @@ def break_cow(space: AddressSpace, cpu: Cpu, vpn: Vpn, seen: int) -> Op[str]:
     if last:
         yield from frames.release(cpu, [old], COW)
     return ""
+
+
+def _is_shared_memory(space: AddressSpace, vpn: Vpn) -> bool:
+    area = space.areas.find(vpn)
+    return area is not None and area.shared and area.file is None
 
 
 def _take_over(space: AddressSpace, cpu: Cpu, vpn: Vpn, seen: int) -> Op[None]:

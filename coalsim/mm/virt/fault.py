@@ -318,7 +318,11 @@ class Fault:
             return False
         assert area is not None, "a page without an area is refused"
         flags |= PRESENT | USER | WRITABLE if writable and area.rights.write else PRESENT | USER
-        counting = space.rss.count(self._cpu, 1) if writable else 0  # the page of zeros does not count
+        counting = 0
+        if writable:  # the page of zeros does not count
+            if area.shared:
+                self._kernel.frames.shared_memory[Pfn(pfn)] = None
+            counting = space.rss.count(self._cpu, 1, shmem=area.shared)
         more = self._kernel.costs.rmap_add
         store_entry(space, self._cpu, self._vpn, pfn << PAGE_SHIFT | flags, more, FAULT)
         if counting:

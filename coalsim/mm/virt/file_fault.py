@@ -77,13 +77,14 @@ class FileFault:
         """Map what is in memory around the page, or wait for it."""
         kernel, cpu = self._kernel, self._cpu
         cpu.charge(kernel.costs.fault_fixed, FILE_FAULT)
-        kernel.cache.counts.read_faults += 1
         if (yield from self._map_around()):
+            kernel.cache.counts.read_faults += 1
             return ""
         page = yield from self._get_page()
         if page is None:
             return self._verdict
-        yield from self._map(page, 0)
+        is_first = yield from self._map(page, 0)
+        kernel.cache.counts.read_faults += is_first
         yield from self._put_page(page)
         return ""
 
@@ -123,9 +124,9 @@ class FileFault:
         page = yield from self._get_page()
         if page is None:
             return self._verdict
-        self._kernel.cache.counts.shared_writes += 1
         yield from self._note_write(page)
-        yield from self._map(page, WRITABLE | DIRTY)
+        is_first = yield from self._map(page, WRITABLE | DIRTY)
+        self._kernel.cache.counts.shared_writes += is_first
         yield from self._put_page(page)
         return ""
 
@@ -137,9 +138,9 @@ class FileFault:
             return ""
         if not page.try_lock(self._cpu, self._kernel.costs.folio_lock):
             return self._wait_for(page)
-        self._kernel.cache.counts.made_writable += 1
         yield from self._note_write(page)
-        yield from self._map(page, WRITABLE | DIRTY)
+        is_first = yield from self._map(page, WRITABLE | DIRTY)
+        self._kernel.cache.counts.made_writable += is_first
         yield from self._put_page(page)
         return ""
 
@@ -265,7 +266,7 @@ class FileFault:
             mapped += 1
         if mapped:
             space.counts.resident += mapped
-            counting = space.rss.count(cpu, mapped)
+            counting = space.rss.count(cpu, mapped, file=mapped)
             cpu.charge(copies * kernel.costs.map_around_page, FILE_FAULT)
             for cost, cause in ((lines, TABLE_LINE), (references, FOLIO_LINE), (counting, RSS_LINE)):
                 if cost:
@@ -275,28 +276,34 @@ class FileFault:
         yield from lock.release(cpu)
         return is_there
 
-    def _map(self, page: CachedPage, flags: int) -> Op[None]:
-        """The entry leads to the locked page, with these flags; if it does already, it gains them."""
+    def _map(self, page: CachedPage, flags: int) -> Op[bool]:
+        """The entry leads to the locked page, with these flags; if it does already, it gains them.
+
+        False: somebody else was faster.
+        """
         kernel, cpu, space, vpn = self._kernel, self._cpu, self._space, self._vpn
         lock = space.table_lock(vpn)
         yield from lock.acquire(cpu, FILE_FAULT)
         yield from cpu.sync()
         entry = space.tables.lookup(vpn)
+        is_first = True
         if not entry:
             references = page.count(cpu)
-            self._store(page.pfn, flags)
+            self._store(page.pfn, flags, file=1)
             kernel.cache.map(page)
             cpu.charge(references, FOLIO_LINE)
         elif pfn_of(entry) == page.pfn and entry | flags != entry:
             store_entry(space, cpu, vpn, entry | flags, 0, FILE_FAULT)
         else:
+            is_first = False
             kernel.counts.lost_races += 1
         yield from lock.release(cpu)
+        return is_first
 
-    def _store(self, pfn: Pfn, flags: int) -> None:
-        """Map a frame where nothing was; synchronised, under the lock of the table."""
+    def _store(self, pfn: Pfn, flags: int, *, file: int = 0) -> None:
+        """Map the file's frame or a copy where nothing was; synchronised, under the lock of the table."""
         space, cpu = self._space, self._cpu
-        counting = space.rss.count(cpu, 1)
+        counting = space.rss.count(cpu, 1, file=file)
         entry = make(pfn, PRESENT | USER | flags)
         store_entry(space, cpu, self._vpn, entry, self._kernel.costs.rmap_add, FILE_FAULT)
         if counting:
@@ -316,6 +323,7 @@ class FileFault:
         request.promise(Moment(cpu.clock, cpu.id, COW))
         references = page.count(cpu)
         kernel.cache.unmap(page)
+        space.rss.file_page_became_anonymous()
         mine = make(pfn, PRESENT | USER | WRITABLE | DIRTY)
         store_entry(space, cpu, vpn, mine, kernel.costs.rmap_add, FILE_FAULT)
         cpu.charge(references, FOLIO_LINE)

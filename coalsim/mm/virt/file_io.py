@@ -4,7 +4,8 @@
     write   page in memory, a new one, or read first -> copied in, dirty
     fsync   dirty pages, in order: entries lose the right to write -> device -> wait for all
 
-A page that is read or written twice is hot.
+A page that is read or written twice is hot.  A file grows when a page beyond its end has got its bytes,
+so a write that fails leaves it as long as what was written; until then nobody else looks there.
 Source: Linux mm/filemap.c (`filemap_read`, `generic_perform_write`), mm/page-writeback.c
 (`write_cache_pages`, `folio_clear_dirty_for_io`).
 """
@@ -51,6 +52,7 @@ def write(kernel: VmKernel, cpu: Cpu, file: File, offset: int, data: bytes) -> O
         if page is None:
             break
         kernel.ram.write(page.pfn, at % PAGE_SIZE, data[done : done + size])
+        file.pages = max(file.pages, page.index + 1)
         _copy(kernel, cpu, size)
         page.mark_accessed()
         yield from kernel.cache.set_dirty(cpu, page, WRITE)
@@ -72,8 +74,8 @@ def _page_to_write(
             yield from page.lock(cpu, kernel.costs.folio_lock)
             yield from cpu.sync()
             return page
-        file.pages = max(file.pages, index + 1)
-        if not is_whole:
+        is_beyond = index >= file.pages
+        if not is_whole and not is_beyond:
             if not (yield from page_in(kernel, cpu, file, index, index, index + 1, WRITE)):
                 return None
             continue
@@ -83,6 +85,9 @@ def _page_to_write(
         page = yield from make_page(kernel, cpu, file, index, pfn, WRITE)
         if page is not None:  # locked
             page.pins += 1
+            if is_beyond and not is_whole:  # the device has nothing of it
+                yield from kernel.frames.zero(cpu, page.pfn)
+                yield from cpu.sync()
             return page
 
 

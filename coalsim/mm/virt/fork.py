@@ -101,6 +101,7 @@ def _copy_table(
     moment = Moment(cpu.clock, cpu.id, FORK)
     pending = f"flush after generation {context.generation} for {FORK}"
     lines, last_line, copied, with_frames, references = 0, -1, 0, 0, 0
+    file = shmem = 0  # of those with frames
     tree, child_tree = parent.tree_of(cpu), child.tables.tree(place)
     for vpn, entry in list(parent.tables.entries(low, high)):
         pfn = pfn_of(entry)
@@ -112,9 +113,11 @@ def _copy_table(
             kernel.cache.map(page)
             references += page.count(cpu)
             with_frames += 1
+            file += 1
         elif pfn != frames.zero_frame:
             frames.share(pfn)
             with_frames += 1
+            shmem += pfn in frames.shared_memory
         both = entry if area.shared or page is not None else (entry & ~WRITABLE) | COW
         if both != entry:
             parent.tables.exchange(vpn, both)
@@ -126,7 +129,7 @@ def _copy_table(
         child.tables.store(place, vpn, both & ~0x60)
         copied += 1
     child.counts.resident += copied
-    counting = child.rss.settle(cpu, with_frames)
+    counting = child.rss.settle(cpu, with_frames, file=file, shmem=shmem)
     cpu.charge(copied * kernel.costs.copy_pte, FORK)
     if counting:
         cpu.charge(counting, RSS_LINE)

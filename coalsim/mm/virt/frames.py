@@ -79,6 +79,7 @@ class UserFrames:
         self.taken = 0  # frames in use
         self.zero_frame = Pfn(-1)  # the page of zeros that untouched memory reads; never freed
         self.temporary: TemporaryMappings | None = None  # how frames of High zones are reached
+        self.shared_memory: dict[Pfn, None] = {}  # frames of shared areas without a file
         self.bound: dict[object, tuple[NodeId, ...]] = {}  # by space: the nodes that its pages must come from
 
     def node_of(self, pfn: int) -> int:
@@ -100,7 +101,7 @@ class UserFrames:
         self, cpu: Cpu, site: str, node: NodeId | None = None, context: AllocContext = AllocContext.USER
     ) -> Op[Pfn]:
         """A frame with whatever contents, or -1; what waits for a lazy flush is flushed before that."""
-        if self.bound and context is AllocContext.USER and cpu.current is not None:
+        if self.bound and context.uses_high and cpu.current is not None:
             nodes = self.bound.get(cpu.current.space)
             if nodes:
                 bound = yield from self.pages.alloc_within(cpu, 0, site, nodes, context)
@@ -209,6 +210,8 @@ class UserFrames:
     def release(self, cpu: Cpu, frames: Sequence[Pfn], site: str, *, on_lru: bool = True) -> Op[None]:
         """Free frames that nobody maps any more."""
         cost, pages, warm = self._costs.page_release, self.pages, self._warm[cpu.id]
+        for pfn in frames if self.shared_memory else ():
+            self.shared_memory.pop(pfn, None)
         if on_lru and frames:
             yield from self.lru.delete(cpu, frames, site)
         self.taken -= len(frames)

@@ -30,11 +30,12 @@ from coalsim.units import PAGE_SHIFT, Vpn
 
 
 class Place(NamedTuple):
-    """Where the entry goes, by table and index, and the lock over it."""
+    """Where the entry goes, by table and index, the lock over it, and whether its area is shared."""
 
     lock: SpinLock
     table: TableFrame
     at: int
+    is_shared: bool
 
 
 def find_place(space: AddressSpace, cpu: Cpu, vpn: Vpn) -> Place | None:
@@ -60,13 +61,13 @@ def find_place(space: AddressSpace, cpu: Cpu, vpn: Vpn) -> Place | None:
         or not kernel.frames.lru.has_room(cpu)
     ):
         return None
-    return Place(lock, table, index)
+    return Place(lock, table, index, area.shared)
 
 
 def map_alone(space: AddressSpace, cpu: Cpu, place: Place) -> Op[str]:
     """Map a new frame there; returns the signal that the access deserves instead, or nothing."""
     kernel, costs, frames = space.kernel, space.kernel.costs, space.kernel.frames
-    lock, table, index = place
+    lock, table, index, is_shared = place
     hit = cpu.transfer[cpu.id]
     kernel.counts.faults += 1
     cpu.charge(costs.area_find, FIND)
@@ -85,7 +86,9 @@ def map_alone(space: AddressSpace, cpu: Cpu, place: Place) -> Op[str]:
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
         granted, stolen = cpu.clock, cpu.time_stolen
-        space.rss.count(cpu, 1)
+        if is_shared:
+            frames.shared_memory[pfn] = None
+        space.rss.count(cpu, 1, shmem=is_shared)
         table.exchange(index, pfn << PAGE_SHIFT | PRESENT | USER | WRITABLE | DIRTY)
         space.counts.resident += 1
         cpu.charge(costs.pte_set + costs.rmap_add, FAULT)

@@ -3,9 +3,10 @@
     missing -> frame -> into the file, locked -> [holes: zeroed] [others: one request per run] -> unlocked
 
 A mapping's fault reads around its page, a reader in sequence reads ahead of it, twice as far each
-time, up to 128 KiB.
+time, up to 128 KiB.  Only the page that is wanted is worth much: where there is no memory for
+another, the window ends, without a word and without a kill.
 Source: Linux mm/filemap.c (`do_sync_mmap_readahead`), mm/readahead.c (`page_cache_sync_ra`,
-VM_READAHEAD_PAGES).
+`page_cache_ra_unbounded`, VM_READAHEAD_PAGES).
 """
 
 from coalsim.cpus.cpu import Cpu
@@ -13,6 +14,7 @@ from coalsim.engine.clock import Op
 from coalsim.mm.cache.file import File
 from coalsim.mm.cache.page import CachedPage
 from coalsim.mm.cache.page_cache import KIB_PER_PAGE
+from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.virt.kernel import VmKernel
 from coalsim.units import PAGE_SIZE, NodeId, Pfn
 
@@ -42,7 +44,7 @@ def page_in(
 ) -> Op[bool]:
     """The pages of a window that are missing; False: the one that is wanted could not be had.
 
-    Where there is no memory for one before it, it is next; for one behind it, the window ends.
+    Where there is no memory for another one, the window ends, and the one that is wanted comes alone.
     Whether it is in memory at the end nobody knows: it may have gone again.
     """
     run: list[CachedPage] = []
@@ -51,11 +53,12 @@ def page_in(
         if index in file.pages_in:
             yield from _read(kernel, cpu, run, site)
             continue
-        pfn = yield from kernel.frames.take(cpu, site)
+        context = AllocContext.USER if index == wanted else AllocContext.AHEAD
+        pfn = yield from kernel.frames.take(cpu, site, context=context)
         if pfn < 0:
             yield from _read(kernel, cpu, run, site)
             if index < wanted:
-                return (yield from page_in(kernel, cpu, file, wanted, wanted, last, site))
+                return (yield from page_in(kernel, cpu, file, wanted, wanted, wanted + 1, site))
             return index > wanted
         page = yield from make_page(kernel, cpu, file, index, pfn, site)
         if page is None:

@@ -40,6 +40,8 @@ class Process:
         self.waiting: list[Task] = []  # of this process, for its children
         self.running = 0  # tasks that have not ended
         self.is_loaded = True  # its image has been written, or it has none
+        self.is_exiting = False  # its last task has ended
+        self.has_memory = True  # until its exit begins to give the space back
         self.is_over = False
         self.oom_score_adj = 0  # -1000 (unkillable) to 1000 (first)
         self.allowed_nodes: tuple[

@@ -124,7 +124,7 @@ class ReverseMap:
         if self._leads_to(space, vpn, page):
             request = batch.get(space) or self._open(space, vpn, batch)
             line = kernel.line_cost(cpu, space.tables.tree_near(cpu), vpn)
-            counting, references = space.rss.settle(cpu, -1), page.count(cpu)
+            counting, references = space.rss.settle(cpu, -1, file=-1), page.count(cpu)
             moment = Moment(cpu.env._now, cpu.id, UNMAP)
             pending = f"flush after generation {space.context.generation} for {UNMAP}"
             if tables.is_tracked:

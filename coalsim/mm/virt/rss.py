@@ -10,6 +10,10 @@
 The counter's line goes to whoever writes it, so threads that fault or unmap meet on it.
 The page of zeros does not count.
 
+Pages of files and of shared memory without a file are told apart from the anonymous ones.  All kinds
+of one thread or processor are written together; Linux does so up to 6.1 and has a counter for each
+kind since.  A page that becomes another kind is written at once, and that costs nothing here.
+
 Invariant: `total` is the number of entries of the space that map a frame of its own or a
 shared one.
 Shared state: `sync` before every use; callers charge what is returned.
@@ -18,12 +22,27 @@ include/linux/mm.h and lib/percpu_counter.c since 6.2 (f1a7941243c1), whose lock
 counter's line.
 """
 
+from typing import NamedTuple
+
 from coalsim.cpus.coherence import CacheLine
 from coalsim.cpus.cpu import Cpu
 from coalsim.profiles.vm_switches import NO_RSS_COUNTER
 from coalsim.units import Time
 
 RSS_LINE = "line:rss_stat"
+
+
+class Resident(NamedTuple):
+    """Pages by kind."""
+
+    anon: int
+    file: int
+    shmem: int
+
+    @property
+    def pages(self) -> int:
+        """All of them."""
+        return self.anon + self.file + self.shmem
 
 
 class ResidentCount:
@@ -34,7 +53,7 @@ class ResidentCount:
         num_cpus: of the machine.
     """
 
-    __slots__ = ("_batch", "_by_thread", "_own", "_written", "line")
+    __slots__ = ("_batch", "_by_thread", "_file", "_own", "_own_apart", "_shmem", "_written", "line")
 
     def __init__(self, batch: int, num_cpus: int) -> None:
         self.line = CacheLine("rss_stat")
@@ -42,6 +61,8 @@ class ResidentCount:
         self._by_thread = batch > 0
         self._own: dict[object, int] = {}  # by thread or processor: not yet in the process's counter
         self._written = 0
+        self._own_apart: dict[object, tuple[int, int]] = {}  # of `_own`: pages of files, of shared memory
+        self._file = self._shmem = 0  # of `_written`
 
     @property
     def total(self) -> int:
@@ -53,35 +74,76 @@ class ResidentCount:
         """What the process's counter says."""
         return self._written
 
+    @property
+    def total_by_kind(self) -> Resident:
+        """The same by kind."""
+        file = self._file + sum(own[0] for own in self._own_apart.values())
+        shmem = self._shmem + sum(own[1] for own in self._own_apart.values())
+        return Resident(self.total - file - shmem, file, shmem)
+
+    @property
+    def written_by_kind(self) -> Resident:
+        """What the process's counter says, where less than none is none."""
+        anon = self._written - self._file - self._shmem
+        return Resident(max(0, anon), max(0, self._file), max(0, self._shmem))
+
     def has_room(self, cpu: Cpu) -> bool:
         """The next page that is mapped does not make the process's counter be written."""
         own = self._own.get(self._counter_of(cpu), 0)
         return self._batch == NO_RSS_COUNTER or -self._batch <= own < self._batch - 1
 
-    def count(self, cpu: Cpu, pages: int) -> Time:
-        """Pages have been mapped; what writing the process's counter takes, if it is time for that."""
+    def count(self, cpu: Cpu, pages: int, *, file: int = 0, shmem: int = 0) -> Time:
+        """Pages have been mapped, so many of a file or of shared memory among them.
+
+        Returns:
+            What writing the process's counter takes, if it is time for that.
+        """
         who = self._counter_of(cpu)
         own = self._own[who] = self._own.get(who, 0) + pages
+        if file or shmem:
+            self._note_apart(who, file, shmem)
         if -self._batch < own < self._batch or self._batch == NO_RSS_COUNTER:
             return 0
         return self._write(cpu, who)
 
-    def settle(self, cpu: Cpu, pages: int) -> Time:
+    def settle(self, cpu: Cpu, pages: int, *, file: int = 0, shmem: int = 0) -> Time:
         """A table has been cleared or copied: threads write the process's counter, processors as ever."""
         if not self._by_thread:
-            return self.count(cpu, pages)
+            return self.count(cpu, pages, file=file, shmem=shmem)
         who = self._counter_of(cpu)
         self._own[who] = self._own.get(who, 0) + pages
+        if file or shmem:
+            self._note_apart(who, file, shmem)
         return self._write(cpu, who)
+
+    def file_page_became_anonymous(self) -> None:
+        """A private copy has taken the place of a page of a file."""
+        self._file -= 1
 
     def leave(self, cpu: Cpu) -> Time:
         """The running thread ends: what it has counted goes to the process."""
         who = self._counter_of(cpu)
-        return self._write(cpu, who) if self._by_thread and self._own.get(who) else 0
+        if not self._by_thread:
+            return 0
+        if self._own.get(who):
+            return self._write(cpu, who)
+        self._write_apart(who)
+        return 0
 
     def _counter_of(self, cpu: Cpu) -> object:
         return cpu.current if self._by_thread else cpu.id
 
     def _write(self, cpu: Cpu, who: object) -> Time:
         self._written += self._own.pop(who, 0)
+        if self._own_apart:
+            self._write_apart(who)
         return self.line.rmw(cpu) - cpu.clock
+
+    def _note_apart(self, who: object, file: int, shmem: int) -> None:
+        of_files, of_shared_memory = self._own_apart.get(who, (0, 0))
+        self._own_apart[who] = of_files + file, of_shared_memory + shmem
+
+    def _write_apart(self, who: object) -> None:
+        file, shmem = self._own_apart.pop(who, (0, 0))
+        self._file += file
+        self._shmem += shmem

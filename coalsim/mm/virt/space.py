@@ -27,7 +27,7 @@ from coalsim.mm.virt.area import Area
 from coalsim.mm.virt.area_tree import AreaTree
 from coalsim.mm.virt.heap import Heap
 from coalsim.mm.virt.kernel import RANK_MMAP, RANK_TABLE, VmKernel
-from coalsim.mm.virt.rss import ResidentCount
+from coalsim.mm.virt.rss import Resident, ResidentCount
 from coalsim.mm.virt.vma_lock import AreaLock, RangeLock
 from coalsim.units import PAGE_SHIFT, NodeId, Vpn
 
@@ -93,7 +93,9 @@ class AddressSpace(Loadable):
             KernelPanic: there is no memory for it.
         """
         if not (yield from self.start_tables(cpu, "new_root", AllocContext.RESERVE)):
-            raise KernelPanic(f"no memory for the page tables of space {self.number}")
+            raise KernelPanic(
+                f"Kernel panic - not syncing: no memory for the page tables of space {self.number}"
+            )
         yield from cpu.sync()
         if not self.tables.has_place(self.tables.place_of(cpu)):
             yield from self._add_place(cpu)
@@ -303,10 +305,14 @@ class AddressSpace(Loadable):
         """Recount the slow way; at rest."""
         self.areas.validate()
         self.tables.validate()
-        resident = frames = 0
+        resident = frames = file = shmem = 0
         for vpn, entry in self.tables.entries(0, self.kernel.geometry.user_pages):
             assert self.areas.find(vpn) is not None, f"page {vpn:#x} is mapped in no area"
             resident += 1
             frames += pfn_of(entry) != self.kernel.frames.zero_frame
+            file += pfn_of(entry) in self.kernel.cache.by_frame
+            shmem += pfn_of(entry) in self.kernel.frames.shared_memory
         assert resident == self.counts.resident, f"{resident} pages mapped, {self.counts.resident} counted"
         assert frames == self.rss.total, f"{frames} pages with frames, {self.rss.total} counted by threads"
+        kinds = Resident(frames - file - shmem, file, shmem)
+        assert kinds == self.rss.total_by_kind, f"{kinds} mapped, {self.rss.total_by_kind} counted"

@@ -108,9 +108,11 @@ class VirtualMemory:
         process.running -= 1
         if process.running:
             return
+        process.is_exiting = True
         running = yield from self.kernel.operations.begin(cpu, self.kernel.operations.kind("exit"))
         cpu.charge(self.kernel.costs.exit_fixed, "exit")
         yield from cpu.sync()
+        process.has_memory = False
         yield from tear_down(process.space, cpu)
         yield from self.kernel.operations.end(cpu, running)
         yield from cpu.sync()

@@ -144,7 +144,7 @@ class Unmapping:
         tree = space.tables.tree_near(cpu)
         last_line = -1
         line_cost = 0
-        before = gathered.pages
+        before, files_before, shmem = gathered.pages, len(gathered.cached), 0
         room = kernel.switches.gather_pages - before
         found = list(islice(tables.entries(low, high), room))
         if not found:
@@ -158,8 +158,10 @@ class Unmapping:
                 counting_lines += self._leave_page(page, old)
             elif frames.is_shared(pfn):
                 gathered.shared.append(pfn)
+                shmem += pfn in frames.shared_memory
             elif pfn != frames.zero_frame:
                 gathered.frames.append(pfn)
+                shmem += pfn in frames.shared_memory
             gathered.vpns.append(vpn)
             if vpn >> 3 != last_line:
                 last_line = vpn >> 3
@@ -169,7 +171,8 @@ class Unmapping:
         gathered.sharers |= max(0, tables.sharers(found[0][0]))
         space.counts.resident -= len(found)
         kernel.counts.pages_zapped += len(found)
-        counting = space.rss.settle(cpu, before - gathered.pages)
+        files = len(gathered.cached) - files_before
+        counting = space.rss.settle(cpu, before - gathered.pages, file=-files, shmem=-shmem)
         cpu.charge(written * kernel.costs.zap_page, ZAP)
         if counting_lines:
             cpu.charge(counting_lines, FOLIO_LINE)

@@ -13,7 +13,8 @@ never freed.
 Invariant: the pages of an area are mapped; nothing else in the regions is.
 Left out: translations of kernel addresses are not kept in the TLBs of this model, so an access after vfree
 stops the kernel at once, while a real one may go through until the purge.
-Locking: ranges under `vmap_area_lock`; the entries of an area belong to whoever has the area.
+Locking: ranges under `vmap_area_lock`; one purge at a time under the mutex `vmap_purge_lock`, on which
+whoever finds no addresses waits for another's purge; the entries of an area belong to whoever has it.
 Costs: `vmap_fixed` for a range, `vmap_page` for an entry, `table_new` for a table, the interrupts of a purge.
 Source: Linux mm/vmalloc.c (`__get_vm_area_node`, `alloc_vmap_area`, `lazy_max_pages`,
 `__purge_vmap_area_lazy`), arch/x86/mm/tlb.c (`flush_tlb_kernel_range`).
@@ -26,7 +27,7 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.engine.messages import Shot
 from coalsim.errors import ForeignFree
-from coalsim.locks.base import SpinLock
+from coalsim.locks.base import Lock, SpinLock
 from coalsim.mm.paging.entry import KERNEL_TABLE, make, pfn_of
 from coalsim.mm.paging.kernel_space import KERNEL_PAGE, KernelSpace
 from coalsim.mm.paging.layout import Region
@@ -41,6 +42,7 @@ from coalsim.units import MIB, PAGE_SHIFT, PAGE_SIZE, CpuId, Pfn, Time, Vpn
 VMALLOC = "vmalloc"
 PURGE = "vmalloc:purge"
 RANK_VMAP = 40
+RANK_PURGE = 39
 LAZY_UNIT = 32 * MIB // PAGE_SIZE
 """Pages that wait for a purge, for each doubling of the processors: 32 MiB."""
 
@@ -82,6 +84,7 @@ class VmallocParts:
     cpus: Sequence[Cpu]
     costs: KernelCosts
     lock: SpinLock
+    purge_lock: Lock
     flights: Callable[[CpuId], Sequence[Time]]
     send_cost: Time
 
@@ -104,7 +107,8 @@ class Vmalloc:
         self._lazy: list[tuple[int, int]] = []  # first page and the one behind the last, guard included
         self._lazy_pages = 0
         self.areas: dict[int, KernelArea] = {}  # by first page
-        self.purges = 0
+        # under vmap_purge_lock
+        self.purges = 0  # that have ended
 
     @property
     def count(self) -> int:
@@ -176,18 +180,18 @@ class Vmalloc:
             parts.space.table.set(Vpn(area.first + page), 0)
         cpu.charge(len(area.frames) * parts.costs.vmap_page, VMALLOC)
         yield from self._free_frames(cpu, area.frames, site)
-        due: list[tuple[int, int]] = []
+        is_due = False
 
         def body(_: Time) -> Time:
+            nonlocal is_due
             self._lazy.append((area.first, area.first + len(area.frames) + 1))
             self._lazy_pages += len(area.frames) + 1
-            if self._lazy_pages > self._lazy_most:
-                due.extend(self._take_lazy())
+            is_due = self._lazy_pages > self._lazy_most
             return parts.costs.vmap_fixed
 
         yield from parts.lock.section(cpu, body, parts.costs.vmap_fixed, site)
-        if due:
-            yield from self._purge(cpu, due, site)
+        if is_due:
+            yield from self._purge(cpu, site)
 
     def _free_frames(self, cpu: Cpu, frames: Sequence[Pfn], site: str) -> Op[None]:
         for pfn in frames:
@@ -196,32 +200,30 @@ class Vmalloc:
     # -- ranges of addresses
 
     def _take_range(self, cpu: Cpu, pages: int, region: Region, site: str) -> Op[int | None]:
-        """The lowest free run of so many pages, behind the region's first page."""
+        """The lowest free run of so many pages, behind the region's first page; None: no purge makes one."""
         low, high = (region.start >> PAGE_SHIFT) + 1, region.end >> PAGE_SHIFT
         found: list[int] = []
-        due: list[tuple[int, int]] = []
+        purges = 0
         cost = self._parts.costs.vmap_fixed
 
         def body(_: Time) -> Time:
+            nonlocal purges
+            purges = self.purges
             for start, end in self._free:
                 first = max(start, low)
                 if first + pages <= min(end, high):
                     self._free.take(first, first + pages)
                     found.append(first)
-                    return cost
-            due.extend(self._take_lazy())
+                    break
             return cost
 
-        yield from self._parts.lock.section(cpu, body, cost, site)
-        if due:
-            yield from self._purge(cpu, due, site)
+        while True:
             yield from self._parts.lock.section(cpu, body, cost, site)
-        return found[0] if found else None
-
-    def _take_lazy(self) -> list[tuple[int, int]]:
-        """The ranges that wait, for a purge; under the lock."""
-        waiting, self._lazy, self._lazy_pages = self._lazy, [], 0
-        return waiting
+            if found:
+                return found[0]
+            yield from self._purge(cpu, site)
+            if self.purges == purges:  # nothing has come free since it looked
+                return None
 
     def _give_ranges(self, cpu: Cpu, ranges: Sequence[tuple[int, int]], site: str) -> Op[None]:
         cost = len(ranges) * self._parts.costs.vmap_fixed
@@ -233,11 +235,29 @@ class Vmalloc:
 
         yield from self._parts.lock.section(cpu, body, cost, site)
 
-    def _purge(self, cpu: Cpu, ranges: Sequence[tuple[int, int]], site: str) -> Op[None]:
-        """Make everybody drop kernel translations; then these ranges are free."""
+    def _purge(self, cpu: Cpu, site: str) -> Op[None]:
+        """Purge the ranges that wait, if there are any, when all purges that are under way have ended."""
+        parts, due = self._parts, list[tuple[int, int]]()
+        yield from parts.purge_lock.acquire(cpu, site)
+
+        def body(_: Time) -> Time:
+            due.extend(self._lazy)
+            self._lazy, self._lazy_pages = [], 0
+            return parts.costs.vmap_fixed
+
+        yield from parts.lock.section(cpu, body, parts.costs.vmap_fixed, site)
+        if due:
+            yield from self._flush(cpu)
+            yield from self._give_ranges(cpu, due, site)
+            yield from cpu.sync()
+            self.purges += 1
+        yield from cpu.sync()
+        yield from parts.purge_lock.release(cpu)
+
+    def _flush(self, cpu: Cpu) -> Op[None]:
+        """Make everybody drop kernel translations."""
         parts = self._parts
         yield from cpu.sync()
-        self.purges += 1
         cpu.charge(parts.costs.vmap_flush, PURGE)
         others = [other for other in parts.cpus if other is not cpu]
         if others:
@@ -254,7 +274,6 @@ class Vmalloc:
             )
             cpu.send([(now + max(1, flights[other.id]), other) for other in others], shot)
             yield from cpu.wait_for_answers(shot, PURGE)
-        yield from self._give_ranges(cpu, ranges, site)
 
     # -- page tables
 

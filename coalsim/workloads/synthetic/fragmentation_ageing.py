@@ -10,12 +10,14 @@ what the blocks leave, as a page cache does, and is given up page by page in no 
 memory is never full, a buddy allocator keeps its large blocks whole, for it splits the smallest
 that fits.
 
-Operations are the blocks taken (phase "block") and the huge blocks asked for (phase "huge");
-`ageing` in the result has how many of those were to be had in each tenth of the run's requests.
+Operations are the blocks taken (phase "block") and the huge blocks that were to be had (phase "huge");
+`ageing` in the result has how many of those asked for they are, in each tenth of the run's requests, and
+all requests that failed, by kind.  It is of the whole run, its warm-up included.
 Source of the mix: long and short lives as in Mansour and others' observation that few unmovable
 pages pin most huge blocks (Contiguitas, ISCA 2023); the figures here are assumed.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -27,7 +29,7 @@ from coalsim.engine.clock import Op
 from coalsim.engine.laws import Law
 from coalsim.errors import ConfigError, Problem
 from coalsim.units import PAGE_SIZE, CpuId, Pfn
-from coalsim.workloads.base import Host
+from coalsim.workloads.base import CpuMeter, Host
 from coalsim.workloads.synthetic.places import Spread, choose_cpus
 
 SITE = "ageing"
@@ -69,6 +71,7 @@ class FragmentationAgeing:
     huge_order: int
     huge_every: int
     asked: list[tuple[int, bool]] = field(default_factory=list, init=False, repr=False, compare=False)
+    failed: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
 
     headline = "block"
 
@@ -124,12 +127,12 @@ class FragmentationAgeing:
                 pfn = yield from host.memory.alloc_pages(cpu, order, SITE)
                 yield from cpu.look()
                 if pfn < 0:
-                    blocks.failed += 1
+                    self._note_failure(blocks, "block")
                 else:
                     blocks.done(cpu.clock - began)
                     pages += 1 << order
                     heappush(held, (cpu.clock + lives[is_long](), pfn, order))
-            yield from self._change_cache(host, cpu, cache, cached, stream)
+            yield from self._change_cache(host, cpu, blocks, cache, cached, stream)
             taken += 1
             if taken % self.huge_every == 0:
                 for _ in range(len(cache) // 2):
@@ -139,7 +142,9 @@ class FragmentationAgeing:
                 pfn = yield from host.memory.alloc_pages(cpu, self.huge_order, HUGE_SITE)
                 yield from cpu.look()
                 self.asked.append((cpu.clock, pfn >= 0))
-                if pfn >= 0:
+                if pfn < 0:
+                    self._note_failure(huge, "huge")
+                else:
                     huge.done(cpu.clock - began)
                     yield from host.memory.free_pages(cpu, pfn, self.huge_order, HUGE_SITE)
         for _, pfn, order in sorted(held):
@@ -147,7 +152,13 @@ class FragmentationAgeing:
         for pfn in cache:
             yield from host.memory.free_pages(cpu, pfn, 0, SITE)
 
-    def _change_cache(self, host: Host, cpu: Cpu, cache: list[Pfn], most: int, stream: Random) -> Op[None]:
+    def _note_failure(self, meter: CpuMeter, kind: str) -> None:
+        meter.failed += 1
+        self.failed[kind] += 1
+
+    def _change_cache(
+        self, host: Host, cpu: Cpu, meter: CpuMeter, cache: list[Pfn], most: int, stream: Random
+    ) -> Op[None]:
         """Random pages go where there are as many as there may be, and others come."""
         for _ in range(self.change if most else 0):
             if len(cache) >= most:
@@ -155,6 +166,8 @@ class FragmentationAgeing:
             pfn = yield from host.memory.alloc_pages(cpu, 0, SITE)
             if pfn >= 0:
                 cache.append(pfn)
+            else:
+                self._note_failure(meter, "cache page")
         yield from cpu.look()
 
     def _give_up_one(self, host: Host, cpu: Cpu, cache: list[Pfn], stream: Random) -> Op[None]:
@@ -181,6 +194,7 @@ class FragmentationAgeing:
             "ageing": {
                 "huge_asked": len(asked),
                 "huge_had": sum(asked),
+                "failed": {kind: self.failed[kind] for kind in sorted(self.failed)},
                 "huge_had_percent": [round(100 * sum(part) / len(part), 1) if part else 0 for part in parts],
             }
         }

@@ -24,7 +24,7 @@ from coalsim.engine.clock import Op
 from coalsim.engine.laws import Law, Sampler
 from coalsim.locks.nap import nap
 from coalsim.mm.manager import MemoryManager
-from coalsim.units import CpuId, Time
+from coalsim.units import NS, CpuId, Time
 from coalsim.workloads.base import CpuMeter, Host
 from coalsim.workloads.synthetic.places import Spread, choose_cpus
 
@@ -147,7 +147,8 @@ class LeakingDriver:
             {"site": site, "objects": count, "bytes": count * self.size}
             for site, count in sorted(objects.items())
         ]
-        return {"planted_leaks": rows}
+        lost = [{"site": one.site, "address": one.address, "lost_ns": one.at / NS} for one in self.lost]
+        return {"planted_leaks": rows, "planted": lost}
 
 
 class Queue:

@@ -5,11 +5,15 @@
               -> hold them -> free them
 
 A driver cannot wait for reclaim, so it may go below the min mark, which ordinary requests leave
-alone, down to three eighths of it; what it does not get there it has to drop.
+alone, down to three eighths of it; what it does not get there it has to drop.  The test is made
+before a page list is refilled, and the batch may be larger than what is left above that floor: so a
+zone can be drained below it, down to nothing, as in Linux.
 Handlers of interrupts do no allocating in this simulator (they change private state only), so
 drivers are threads with interrupts off, as a softirq is for everybody else on its CPU.
 
-An operation is a burst; `atomic` in the result has the pages dropped and the least that was free.
+An operation is a burst; `atomic` in the result has the pages dropped and, by node and zone, where
+ordinary and where atomic requests stop, and the least that was ever free.  All of it is of the whole
+run, its warm-up included.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,8 +22,10 @@ from dataclasses import dataclass, field
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.locks.nap import nap
+from coalsim.locks.view import LowestCount
 from coalsim.mm.manager import MemoryManager
 from coalsim.mm.phys.context import AllocContext
+from coalsim.mm.phys.zone import FLOOR, Zone
 from coalsim.mm.reclaim.victims import UNKILLABLE
 from coalsim.mm.virt.task import Body, Task
 from coalsim.units import PAGE_SIZE, NodeId, Pfn, Time
@@ -53,7 +59,8 @@ class AtomicBursts:
     rounds: int
     begin: Time
     dropped: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
-    lowest: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    free: dict[str, LowestCount] = field(default_factory=dict, init=False, repr=False, compare=False)
+    zones: dict[str, Zone] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     headline = "burst"
 
@@ -67,6 +74,10 @@ class AtomicBursts:
         memory = host.memory
         assert isinstance(memory, MemoryManager), "the drivers ask the kernel itself"
         chosen = choose_cpus(host.machine, self.cpus, self.spread)
+        for zone in memory.pages.zones:
+            name = f"{zone.node}/{zone.name}"
+            self.zones[name] = zone
+            zone.free = self.free[name] = LowestCount(zone.free.latest)
         hogs: list[Task] = []
         left = dict.fromkeys(chosen)
 
@@ -119,10 +130,11 @@ class AtomicBursts:
             held.append(pfn)
         yield from cpu.irq_on()
         yield from cpu.sync()
-        for zone in memory.pages.zones:
-            free = zone.free.read(cpu)
-            self.lowest[zone.index] = min(self.lowest.get(zone.index, free), free)
         return held
+
+    def _stops(self, context: AllocContext) -> dict[str, int]:
+        """Free pages at which requests pass a zone over: the mark, and what is kept for lower zones."""
+        return {name: zone.mark(context, FLOOR) for name, zone in self.zones.items()}
 
     def results(self) -> Mapping[str, object]:
         """What was dropped, and how low it went."""
@@ -133,7 +145,9 @@ class AtomicBursts:
                 "bursts": len(self.dropped),
                 "bursts_short": sum(1 for number in self.dropped if number),
                 "pages_dropped": sum(self.dropped),
-                "lowest_free": {str(index): self.lowest[index] for index in sorted(self.lowest)},
+                "ordinary_stop": self._stops(AllocContext.USER),
+                "atomic_stop": self._stops(AllocContext.ATOMIC),
+                "lowest_free": {name: free.lowest for name, free in self.free.items()},
             }
         }
 

@@ -5,7 +5,8 @@ flush costs afterwards: reads of other pages, whose translations only a flush of
 everything has lost (phase `refill`), and writes to the range itself (phase `again`).
 
     madvise    the pages go; writing them again takes a fault with a frame for each
-    munmap     so does the mapping; it is made anew, untimed
+    munmap     so does the mapping; it is made anew, untimed, where it was, or where there is room
+               if threads share the addresses: another may have taken that place meanwhile
     mprotect   the pages stay but cannot be written; their rights are given back, untimed
 
 Source: Hansen, "x86: mm: set TLB flush tunable to sane value (33)", linux-mm, 2014, who
@@ -72,7 +73,10 @@ class FlushRange(TeamLoad):
             yield from self._take_away(task, area)
             yield from cpu.look()
             call.done(cpu.clock - began)
-            yield from self._give_back(task, area)
+            area = yield from self._give_back(task, area)
+            if area < 0:
+                self.give_up(task, call)
+                return
             yield from cpu.look()
             began = cpu.clock
             yield from task.touch_pages(others)
@@ -92,12 +96,14 @@ class FlushRange(TeamLoad):
         return task.mprotect(area, length, READ)
 
     def _give_back(self, task: Task, area: int) -> Op[int]:
+        """The range as it was before the call; its address, negative: there was no room."""
         length = self.pages * PAGE_SIZE
         if self.call == "munmap":
-            return task.mmap(length, address=area, name="range")
+            place = area if self.team.sharers == 1 else None
+            return (yield from task.mmap(length, address=place, name="range"))
         if self.call == "mprotect":
-            return task.mprotect(area, length, READ_WRITE)
-        return _none()
+            yield from task.mprotect(area, length, READ_WRITE)
+        return area
 
 
 def _none() -> Op[int]:

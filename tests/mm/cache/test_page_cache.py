@@ -217,13 +217,13 @@ def test_the_oldest_page_is_isolated_first() -> None:
     cpu, lists, pages = a_cpu(), NodeLists(), some_pages(4)
     for page in pages:
         lists.add(cpu, 0, page)
-    taken = lists.isolate(cpu, 0, 2, active=False)
+    taken, _ = lists.isolate(cpu, 0, 2, active=False)
     assert taken == pages[:2]
     lists.put_back(cpu, 0, [pages[0]], [pages[1]])
     lists.validate()
     assert (lists.inactive.latest, lists.active.latest) == (3, 1)
-    assert lists.isolate(cpu, 0, 9, active=False) == [pages[2], pages[3], pages[0]]
-    assert lists.isolate(cpu, 0, 9, active=True) == [pages[1]]
+    assert lists.isolate(cpu, 0, 9, active=False) == ([pages[2], pages[3], pages[0]], 0)
+    assert lists.isolate(cpu, 0, 9, active=True) == ([pages[1]], 0)
 
 
 def test_a_page_that_is_being_written_comes_next_when_it_is_written() -> None:
@@ -231,11 +231,11 @@ def test_a_page_that_is_being_written_comes_next_when_it_is_written() -> None:
     cpu, lists, pages = a_cpu(), NodeLists(), some_pages(3)
     for page in pages:
         lists.add(cpu, 0, page)
-    (first,) = lists.isolate(cpu, 0, 1, active=False)
+    ((first,), _) = lists.isolate(cpu, 0, 1, active=False)
     lists.put_back(cpu, 0, [], [], [(first, 10 * US)])
     assert lists.inactive.latest == 3
-    assert lists.isolate(cpu, 10 * US - 1, 1, active=False) == [pages[1]]
-    assert lists.isolate(cpu, 10 * US, 2, active=False) == [first, pages[2]]
+    assert lists.isolate(cpu, 10 * US - 1, 1, active=False) == ([pages[1]], 0)
+    assert lists.isolate(cpu, 10 * US, 2, active=False) == ([first, pages[2]], 0)
     for page in pages:
         lists.forget(page)
     lists.validate()
@@ -266,7 +266,7 @@ def test_no_page_is_ever_in_two_places(steps: list[tuple[str, int]]) -> None:
                 if pages:
                     lists.add(cpu, now, pages.pop())
         elif what in ("young", "old"):
-            isolated += lists.isolate(cpu, now, count, active=what == "old")
+            isolated += lists.isolate(cpu, now, count, active=what == "old")[0]
         else:
             part, isolated = isolated[:count], isolated[count:]
             if what == "back":

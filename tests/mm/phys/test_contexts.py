@@ -19,6 +19,7 @@ NORMAL_RATIO = 32
     [
         (AllocContext.KERNEL, 1001, 501),
         (AllocContext.USER, 1001, 501),
+        (AllocContext.AHEAD, 1001, 501),
         (AllocContext.MUST, 1001, 501),
         (AllocContext.ATOMIC, 376, 188),  # 1001 - 500 = 501; 501 - 125 = 376; half of it
         (AllocContext.RESERVE, 0, 0),
@@ -33,7 +34,7 @@ def test_the_floor_of_a_context(context: AllocContext, floor: int, of_victim: in
 def test_who_may_sleep() -> None:
     """Interrupt handlers may not, and who frees memory by using some does not wait for others to do it."""
     sleepy = [context.name for context in AllocContext if context.may_sleep]
-    assert sleepy == ["KERNEL", "USER", "MUST"]
+    assert sleepy == ["KERNEL", "USER", "AHEAD", "MUST"]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,7 @@ def test_who_may_sleep() -> None:
         (AllocContext.KERNEL, 0x40 | 0x80 | 0x400 | 0x800),
         (AllocContext.ATOMIC, 0x20 | 0x800),
         (AllocContext.USER, 0x2 | 0x8 | 0x40 | 0x80 | 0x100 | 0x400 | 0x800 | 0x40000 | 0x100000),
+        (AllocContext.AHEAD, 0x2 | 0x8 | 0x40 | 0x80 | 0x400 | 0x800 | 0x2000 | 0x10000 | 0x100000),
         (AllocContext.MUST, 0xCC0 | 0x8000),
         (AllocContext.RESERVE, 0xCC0 | 0x20000),
     ],

@@ -11,6 +11,7 @@ from vm_bench import VmBench
 
 from coalsim.engine.clock import Op
 from coalsim.mm.cache.file import File
+from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.reclaim.file_lru import FileLru
 from coalsim.mm.reclaim.kswapd import KSWAPD
 from coalsim.mm.shootdown.base import Shootdown
@@ -77,7 +78,8 @@ class RandomFiles:
                     rng.choice((1, 32, 64)),
                     rng.choice((0, 0, 2)),
                 )
-                count = yield from lru.shrink(task.cpu, node, want, priority, rng.choice((KSWAPD, "direct")))
+                site = rng.choice((KSWAPD, "direct"))
+                count = yield from lru.shrink(task.cpu, node, want, priority, site, AllocContext.USER)
                 yield from task.cpu.sync()
                 self.freed.append((task.cpu.clock, count))
 

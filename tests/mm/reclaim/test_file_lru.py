@@ -12,11 +12,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "virt"))
 from vm_bench import MODES, VmBench, at
 
 from coalsim.engine.clock import Op
+from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.reclaim.file_lru import FileLru
 from coalsim.mm.virt.task import Task
 from coalsim.units import MS, PAGE_SIZE, NodeId
 
 P = PAGE_SIZE
+USER = AllocContext.USER
 MEMORY = 4  # MiB
 PAGES = 1300  # of the file: 5.1 MiB
 
@@ -80,7 +82,7 @@ class Story:
             "pages": cache.vmstat(NodeId(0), now),
             "device": (cache.device.requests, cache.device.pages_read, cache.device.pages_written),
             "flushes": {name: getattr(bench.flushes, name) for name in bench.flushes.FIELDS},
-            "kswapd": [(one.runs, one.reclaimed) for one in pressure.kswapds.values()],
+            "kswapd": ([one.runs for one in pressure.kswapds.values()], cache.stolen_by_kswapd),
             "free": self.free,
             "time": bench.system.time_by_cause(now),
             "locks": [row for lock in bench.system.lock_classes for row in lock.rows()],
@@ -107,8 +109,8 @@ def test_free_pages_stay_between_the_marks_in_a_steady_load(story) -> None:  # t
     assert min(free) > zone.marks.min - 32  # a list is refilled by up to 32, the first of which is tested
     assert max(free) <= zone.marks.high + 63
     assert len(free) > 50
-    (kswapd,) = bench.system.pressure.kswapds.values()
-    assert kswapd.reclaimed > PAGES - MEMORY * 256
+    (stolen,) = bench.kernel.cache.stolen_by_kswapd
+    assert stolen > PAGES - MEMORY * 256
     assert not bench.system.kernel_log  # nobody was killed
 
 
@@ -175,16 +177,16 @@ def test_a_page_in_use_gets_a_second_chance_and_then_becomes_active() -> None:
         for page in range(64):
             yield from task.touch(area + page * P, write=False)
         hot = file.pages_in[7]
-        assert (yield from lru.shrink(task.cpu, NodeId(0), 64, 0, "test")) == 0  # all had been used
+        assert (yield from lru.shrink(task.cpu, NodeId(0), 64, 0, "test", USER)) == 0  # all had been used
         bench.kernel.units[task.cpu.id].flush_all()
         yield from task.touch(area + 7 * P, write=False)
-        freed = yield from lru.shrink(task.cpu, NodeId(0), 64, 0, "test")
+        freed = yield from lru.shrink(task.cpu, NodeId(0), 64, 0, "test", USER)
         yield from task.cpu.sync()
         assert freed == 63
         assert list(file.pages_in.values()) == [hot]
         assert cache.counts.pgactivate == 1
         assert cache.vmstat(NodeId(0), task.cpu.clock + 1)["nr_active_file"] == 1
-        assert lru.reclaimable(NodeId(0)) == 1
+        assert lru.reclaimable(NodeId(0), USER) == 1
 
     bench.run(program)
 
@@ -200,12 +202,12 @@ def test_a_dirty_page_is_written_first_and_freed_when_the_device_has_it() -> Non
         yield from task.write(file, P, b"too")
         for page in file.pages_in.values():
             page.referenced = False
-        assert (yield from lru.shrink(task.cpu, NodeId(0), 2, 0, "test")) == 0
+        assert (yield from lru.shrink(task.cpu, NodeId(0), 2, 0, "test", USER)) == 0
         yield from task.cpu.sync()
         assert not file.dirty
         assert len(file.pages_in) == 2
         yield from at(task, task.cpu.clock + MS)
-        assert (yield from lru.shrink(task.cpu, NodeId(0), 2, 0, "test")) == 2
+        assert (yield from lru.shrink(task.cpu, NodeId(0), 2, 0, "test", USER)) == 2
         assert not file.pages_in
         assert (yield from task.read(file, P, 3)) == b"too"
 
@@ -225,7 +227,7 @@ def test_a_pinned_or_locked_page_is_left_alone() -> None:
         yield from task.cpu.sync()
         file.pages_in[0].pins += 1
         yield from file.pages_in[1].lock(task.cpu, 0)
-        assert (yield from lru.shrink(task.cpu, NodeId(0), 8, 0, "test")) == 2
+        assert (yield from lru.shrink(task.cpu, NodeId(0), 8, 0, "test", USER)) == 2
         assert sorted(file.pages_in) == [0, 1]
         yield from file.pages_in[1].unlock(task.cpu, 0, 1)
         file.pages_in[0].pins -= 1
@@ -241,7 +243,7 @@ def test_a_kernel_without_lists_reclaims_no_files() -> None:
     def program(task: Task) -> Op[None]:
         lru = FileLru(bench.kernel)
         yield from task.read(file, 0, 4 * P)
-        assert lru.reclaimable(NodeId(0)) == 0
-        assert (yield from lru.shrink(task.cpu, NodeId(0), 8, 0, "test")) == 0
+        assert lru.reclaimable(NodeId(0), USER) == 0
+        assert (yield from lru.shrink(task.cpu, NodeId(0), 8, 0, "test", USER)) == 0
 
     bench.run(program)

@@ -142,7 +142,7 @@ def test_no_memory_for_a_neighbour_is_no_reason_to_kill() -> None:
 
 
 def test_a_write_without_memory_leaves_the_file_as_long_as_it_is() -> None:
-    """It grows by what has been written, and by the page at most that there was no memory for."""
+    """It grows by what has been written, in whole pages or in parts of them, and by nothing more."""
     bench = VmBench("linux-6.18")
     file = bench.kernel.cache.new_file("data", 1)
 
@@ -150,6 +150,11 @@ def test_a_write_without_memory_leaves_the_file_as_long_as_it_is() -> None:
         rule = FailRule("pages", "write", "*", 0, -1, When(nth=3), 0)
         bench.system.memory.pages.gate = FailingPages([rule], bench.system.streams)
         assert (yield from task.write(file, P, bytes(10 * P))) == 2 * P
+        assert file.pages == 3
+        rule = FailRule("pages", "write", "*", 0, -1, When(nth=2), 1)
+        bench.system.memory.pages.gate = FailingPages([rule], bench.system.streams)
+        assert (yield from task.write(file, 3 * P + 100, b"x" * P)) == P - 100
         assert file.pages == 4
+        assert (yield from task.read(file, 3 * P, 2 * P)) == bytes(100) + b"x" * (P - 100)
 
     bench.run(program)

@@ -4,17 +4,21 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import pytest
-from pressure_bench import MODES, PressureBench, waited_for
+from pressure_bench import MODES, PressureBench, give_all, take_all, waited_for
 
+from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.errors import KernelPanic
 from coalsim.locks.nap import nap
 from coalsim.locks.rwsem import RwSemaphore
+from coalsim.mm.phys.context import AllocContext
+from coalsim.mm.reclaim.oom import Need
+from coalsim.mm.reclaim.oom_report import row_of
 from coalsim.mm.virt.process import Process
 from coalsim.mm.virt.spin_flag import SpinFlag
 from coalsim.mm.virt.task import Body, Task
 from coalsim.mm.virt.user_mode import KILLED
-from coalsim.units import MIB, MS, PAGE_SIZE, US, NodeId, Time
+from coalsim.units import MIB, MS, PAGE_SIZE, US, NodeId, Pfn, Time
 
 HALF = MIB // 2
 bench_of = partial(PressureBench, memory="4MiB")
@@ -286,10 +290,170 @@ def test_a_shortage_of_some_nodes_kills_who_may_use_them(oom: str) -> None:
     kills = bench.pressure.oom.kills
     assert len(kills) == 1
     assert kills[0].name.startswith("bound")
-    assert "oom-kill:constraint=CONSTRAINT_MEMORY_POLICY,nodemask=1," in kills[0].report
+    assert (
+        "oom-kill:constraint=CONSTRAINT_MEMORY_POLICY,nodemask=1,cpuset=/,mems_allowed=0-1,global_oom,"
+        in kills[0].report
+    )
     assert " elsewhere" not in kills[0].report
 
 
 def _large(task: Task, size: int) -> Op[None]:
     yield from hold(task, size)
     yield from task.compute(60 * MS)
+
+
+def test_nobody_is_killed_for_pages_that_are_read_ahead() -> None:
+    """There is memory for the page that is wanted and for no other: the window ends there."""
+    bench = bench_of(machine="core:2 pu:1")
+    file = bench.system.vm.kernel.cache.new_file("data", 64)
+    reader, other = bench.process("reader"), bench.process("other", 500)
+    seen: list[int] = []
+
+    def reads(task: Task) -> Op[None]:
+        frames, cpu, held = task.kernel.frames, task.cpu, list[Pfn]()
+        yield from task.compute(20 * MS)
+        while (pfn := (yield from frames.take(cpu, "fill", context=AllocContext.ATOMIC))) >= 0:
+            held.append(pfn)
+        yield from frames.release(cpu, [held.pop()], "fill", on_lru=False)
+        assert len((yield from task.read(file, 10 * PAGE_SIZE, PAGE_SIZE))) == PAGE_SIZE
+        yield from cpu.sync()
+        seen.extend(file.pages_in)
+        yield from frames.release(cpu, held, "fill", on_lru=False)
+
+    bench.task(reader, 0, reads)
+    bench.task(other, 1, partial(_large, size=HALF))
+    bench.run()
+    assert seen == [10]
+    assert not bench.pressure.oom.kills
+    assert bench.pressure.counts.allocstall == 1
+    assert not other.tasks[0].signal
+
+
+def test_the_report_tells_pages_of_files_and_of_shared_memory_apart() -> None:
+    """In the table of tasks and in the verdict: 6 anonymous, 4 of a file, 3 of shared memory."""
+    bench = bench_of(machine="core:1 pu:1", rss_batch=1)
+    file = bench.system.vm.kernel.cache.new_file("data", 4, is_sparse=True)
+    process, texts = bench.process("mixed"), list[str]()
+
+    def body(task: Task) -> Op[None]:
+        cpu, oom = task.cpu, bench.pressure.oom
+        yield from hold(task, 6 * PAGE_SIZE)
+        for pages, backing in ((4, file), (3, None)):
+            area = yield from task.mmap(pages * PAGE_SIZE, shared=True, file=backing)
+            yield from task.sequential(area, pages * PAGE_SIZE, write=True)
+        yield from cpu.sync()
+        need = Need(order=0, nodes=(NodeId(0),), context=AllocContext.USER, site="test")
+        texts.append((yield from oom.report(cpu, need, victim=row_of(process))))
+
+    bench.task(process, 0, body)
+    bench.run()
+    row = next(line for line in reversed(texts[0].splitlines()) if line.endswith(" mixed"))
+    assert row.split()[6:11] == ["13", "13", "6", "4", "3"]
+    assert "anon-rss:24kB, file-rss:16kB, shmem-rss:12kB, UID:0" in texts[0]
+
+
+def test_who_gives_its_memory_back_already_is_not_chosen() -> None:
+    """Its exit waits for a lock: it is in no table any more, and the next largest goes."""
+    bench = bench_of(machine="core:3 pu:1", mmap_lock="rwsem")
+    leaver, hungry = bench.process("leaver", 900), bench.process("hungry")
+
+    def holds_up(cpu: Cpu) -> Op[None]:
+        yield from nap(cpu, 10 * MS, "later")
+        yield from leaver.space.lock_read(cpu, 0, 1, "holds up")
+        yield from nap(cpu, 60 * MS, "holds up")
+        yield from leaver.space.unlock_read(cpu)
+
+    bench.task(leaver, 1, wants(4 * HALF, then=15 * MS))
+    bench.task(hungry, 0, wants(5 * HALF, after=25 * MS))
+    bench.thread(2, holds_up)
+    bench.run()
+    kills = bench.pressure.oom.kills
+    assert [kill.name for kill in kills] == ["hungry"]
+    assert kills[0].at < 70 * MS
+    assert "leaver" not in kills[0].report
+    assert not leaver.is_victim
+
+
+def test_who_is_exiting_with_its_memory_is_waited_for_without_a_word() -> None:
+    """It has the most points and goes by itself: no kill, no report, and nobody else goes meanwhile."""
+    changes = {"oom_reaper_delay": "1s", "cost.exit_fixed": "60000us"}
+    bench = bench_of(machine="core:3 pu:1", **changes)  # type: ignore[arg-type]
+    leaver, other = bench.process("leaver", 900), bench.process("other")
+    bench.task(leaver, 1, wants(4 * HALF, then=5 * MS))
+    bench.task(other, 0, wants(HALF, then=100 * MS))
+    oom, may_kill = bench.pressure.oom, list[bool]()
+    need = Need(order=0, nodes=(NodeId(0),), context=AllocContext.USER, site="test")
+
+    def is_short(cpu: Cpu) -> Op[None]:
+        yield from nap(cpu, 20 * MS, "later")
+        may_kill.append((yield from oom.begin(cpu, need)))
+        assert (yield from oom.out_of_memory(cpu, need))
+        may_kill.append((yield from oom.begin(cpu, need)))
+        while not leaver.is_over:
+            yield from nap(cpu, 10 * MS, "waits")
+            yield from cpu.sync()
+        may_kill.append((yield from oom.begin(cpu, need)))
+        oom.never_mind()
+
+    bench.thread(2, is_short)
+    bench.run()
+    assert may_kill == [True, False, True]
+    assert oom.let_go == [leaver.pid]
+    assert not oom.kills
+    assert not bench.system.kernel_log
+    assert not other.tasks[0].signal
+
+
+def test_a_shortage_of_one_node_does_not_wait_for_a_victim_of_another() -> None:
+    """The victim on node 0 is stuck for a long time; node 1 gets a victim of its own meanwhile."""
+    bench = bench_of(
+        machine="pack:2 numa:1 core:2 pu:1", memory="3MiB", mmap_lock="rwsem", oom_reaper_delay="500ms"
+    )
+    stuck, names = bench.process("stuck", 500), ("hungry0", "bound", "hungry1")
+    others = [bench.process(name) for name in names]
+    for process, number in zip((stuck, *others), (0, 0, 1, 1), strict=True):
+        process.bind(NodeId(number))
+
+    def is_stuck(task: Task) -> Op[None]:
+        yield from hold(task, 3 * HALF)
+        running = yield from task.system_call("stuck")
+        yield from nap(task.cpu, 300 * MS, "stuck")
+        yield from task.system_return(running)
+
+    bench.task(stuck, 0, is_stuck)
+    bench.task(others[0], 1, wants(3 * HALF, after=10 * MS))
+    bench.task(others[1], 2, wants(3 * HALF, then=100 * MS))
+    bench.task(others[2], 3, wants(3 * HALF, after=40 * MS))
+    bench.run()
+    first, second = bench.pressure.oom.kills
+    assert first.name == "stuck"
+    assert second.name in names[1:]
+    assert second.at < 100 * MS
+
+
+@pytest.mark.parametrize("context", [AllocContext.KERNEL, AllocContext.USER])
+def test_nobody_is_killed_for_a_page_of_one_node(context: AllocContext) -> None:
+    """As __GFP_THISNODE: when the node has no more, the request fails."""
+    bench = bench_of(machine="pack:2 numa:1 core:1 pu:1")
+    other, taken = bench.process("other", 500), list[Pfn]()
+
+    def takes(cpu: Cpu) -> Op[None]:
+        yield from take_all(bench.pages, cpu, taken, node=NodeId(1), context=context)
+        yield from give_all(bench.pages, cpu, taken)
+
+    bench.task(other, 0, partial(_large, size=HALF))
+    bench.thread(1, takes)
+    bench.run()
+    assert {bench.pages.zone_of(pfn).node for pfn in taken} == {1}
+    assert not bench.pressure.oom.kills
+    assert not other.tasks[0].signal
+
+
+def test_a_switch_that_gets_no_page_table_is_a_panic_that_says_so() -> None:
+    """It cannot wait for memory, and there is no frame left at all."""
+    bench = bench_of(machine="core:1 pu:1")
+    taken: list[Pfn] = []
+    bench.thread(0, lambda cpu: take_all(bench.pages, cpu, taken, context=AllocContext.RESERVE))
+    bench.task(bench.process("late"), 0, wants(PAGE_SIZE))
+    with pytest.raises(KernelPanic, match=r"^Kernel panic - not syncing: no memory for the page tables of"):
+        bench.run()

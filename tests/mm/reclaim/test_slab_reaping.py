@@ -1,13 +1,14 @@
 """Reaping object caches: what processors keep comes back, what is in use stays, nothing is lost."""
 
 import pytest
-from pressure_bench import MODES, PressureBench
+from pressure_bench import MODES, PressureBench, give_all, take_all
 
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.mm.kmem.magazine_cache import MagazineCache
+from coalsim.mm.phys.context import AllocContext
 from coalsim.mm.reclaim.slab_reaper import REAP_INTERVAL
-from coalsim.units import MS, US
+from coalsim.units import MS, US, Pfn
 
 KINDS = {"magazines": "coal", "slub": "linux-6.0", "sheaves": "linux-6.18"}
 CPUS = 4
@@ -104,7 +105,7 @@ def test_reclaim_reaps_magazines_once_in_a_while() -> None:
         node = cpu.node
         for wait in (0, MS, REAP_INTERVAL, MS):
             cpu.charge(wait, "compute")
-            yield from reaper.shrink(cpu, node, 32, 12, "test")
+            yield from reaper.shrink(cpu, node, 32, 12, "test", AllocContext.KERNEL)
         cpu.charge(MS, "compute")
         yield from cpu.sync()
         yield from reaper.reap_since(cpu, cpu.clock, "test")
@@ -177,3 +178,36 @@ def test_magazines_are_taken_off_in_every_mode(mode: dict[str, bool]) -> None:
         return bench.run()
 
     assert run(**mode).outcome() == run().outcome()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_quarantine_holds_back_is_given_up_before_a_request_fails(kind: str) -> None:
+    """One processor has freed 400 objects of 2 KiB that wait for their reuse; another wants every page."""
+    bench = PressureBench(KINDS[kind], memory="4MiB", slab=kind, debug_quarantine=4000)
+    memory, held_back = bench.system.memory, list[int]()
+    assert memory.debug is not None
+    debug = memory.debug
+
+    def frees(cpu: Cpu) -> Op[None]:
+        mine: list[int] = []
+        while len(mine) < 400:
+            mine.append((yield from memory.kmalloc(cpu, 2048, "use")))
+        for address in mine:
+            yield from memory.kfree(cpu, address, "use")
+
+    def wants(cpu: Cpu) -> Op[None]:
+        taken: list[Pfn] = []
+        cpu.charge(20 * MS, "compute")
+        yield from cpu.sync()
+        held_back.append(debug.held_back)
+        yield from take_all(bench.pages, cpu, taken)
+        yield from cpu.sync()
+        held_back.append(debug.held_back)
+        assert len(taken) > 750
+        yield from give_all(bench.pages, cpu, taken)
+
+    bench.thread(0, frees)
+    bench.thread(1, wants)
+    bench.run()
+    assert held_back == [400, 0]
+    assert bench.pressure.slab_reaper.reaped > 150

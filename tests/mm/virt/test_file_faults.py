@@ -443,3 +443,27 @@ def test_faults_on_files_hold_the_areas_lock_since_6_6(by_vma: str) -> None:
         assert vpn_of(area)
 
     bench.run(program)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_each_fault_of_many_at_one_file_ends_once(shared: bool) -> None:
+    """Four tasks read and write the same pages, in step: who comes late is counted as that, and only so."""
+    bench = VmBench()
+    file = file_on(bench, 32)
+    areas: list[int] = []
+
+    def program(task: Task) -> Op[None]:
+        if not areas:
+            areas.append((yield from task.mmap(32 * P, file=file, shared=shared)))
+        yield from task.cpu.look()
+        yield from task.compute(1_000_000_000 - task.cpu.clock)
+        for write in (False, True):
+            for page in range(32):
+                yield from task.touch(areas[0] + page * P, write=write or page % 3 == 0)
+
+    bench.run(*[program] * 4)
+    faults, files = bench.counts, bench.kernel.cache.counts
+    done = sum(getattr(faults, name) for name in faults.OUTCOMES)
+    done += sum(getattr(files, name) for name in files.OUTCOMES)
+    assert done == faults.faults
+    assert faults.lost_races > 0

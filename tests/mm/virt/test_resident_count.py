@@ -4,7 +4,7 @@ import pytest
 from vm_bench import MODES, SMALL, VmBench, at, run
 
 from coalsim.engine.clock import Op
-from coalsim.mm.virt.rss import RSS_LINE
+from coalsim.mm.virt.rss import RSS_LINE, Resident
 from coalsim.mm.virt.spin_flag import SpinFlag
 from coalsim.mm.virt.task import Task
 from coalsim.units import MS, PAGE_SIZE, US
@@ -150,3 +150,43 @@ def test_the_counter_is_the_same_in_all_modes(batch: str) -> None:
 
     first = spent(0)
     assert all(spent(number) == first for number in range(1, len(MODES)))
+
+
+@pytest.mark.parametrize("batch", ["1", "64", "0"])
+def test_pages_are_counted_by_kind(batch: str) -> None:
+    """A private copy of a file's page is anonymous; a child shares frames and finds files by itself."""
+    bench = VmBench("linux-6.18", {"rss_batch": batch})
+    written, copied = (bench.kernel.cache.new_file(name, 8, is_sparse=True) for name in ("written", "copied"))
+    seen: list[Resident] = []
+
+    def look(task: Task) -> Op[None]:
+        yield from task.cpu.sync()
+        task.space.validate()
+        seen.append(task.space.rss.total_by_kind)
+
+    def child(task: Task) -> Op[None]:
+        yield from look(task)
+        yield from task.munmap(FIXED, 5 * PAGE_SIZE)
+        yield from look(task)
+
+    def body(task: Task) -> Op[None]:
+        yield from task.mmap(5 * PAGE_SIZE, address=FIXED, shared=True)
+        yield from task.touch(FIXED, write=False)  # zeros, which count from the write on
+        yield from task.sequential(FIXED, 5 * PAGE_SIZE, write=True)
+        own = yield from task.mmap(10 * PAGE_SIZE)
+        yield from task.sequential(own, 10 * PAGE_SIZE, write=True)
+        common = yield from task.mmap(7 * PAGE_SIZE, file=written, shared=True)
+        yield from task.sequential(common, 7 * PAGE_SIZE, write=True)
+        private = yield from task.mmap(3 * PAGE_SIZE, file=copied)
+        yield from task.sequential(private, 3 * PAGE_SIZE)
+        yield from task.sequential(private, 2 * PAGE_SIZE, write=True)
+        yield from look(task)
+        if batch == "1":
+            assert task.space.rss.written_by_kind == seen[0]
+        yield from task.fork("child", child)
+        yield from task.wait_for_children()
+        yield from task.munmap(common, 7 * PAGE_SIZE)
+        yield from look(task)
+
+    bench.run(body)
+    assert seen == [Resident(12, 8, 5), Resident(12, 1, 5), Resident(12, 1, 0), Resident(12, 1, 5)]

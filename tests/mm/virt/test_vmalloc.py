@@ -142,6 +142,36 @@ def test_freed_addresses_wait_for_a_purge_that_interrupts_everybody() -> None:
     assert system.cpus[1].time_stolen >= system.costs.vmap_flush
 
 
+def test_who_finds_no_addresses_while_another_purges_waits_for_them() -> None:
+    """The ranges that wait are in the purger's hands: whoever asks meanwhile gets them when it is done."""
+    system = guarded("x86-32", memory="1GiB")
+    mapped = vmalloc_of(system)
+    room = layout.region(system.vm.kernel.geometry, "kernel heap")
+    most = (room.end - room.start) // PAGE_SIZE - 2
+    first = room.start // PAGE_SIZE + 1
+    mapped._free.take(first, first + most - 12)
+    seen: list[int] = []
+
+    def program(cpu: Cpu) -> Op[None]:
+        address = yield from mapped.vmalloc(cpu, 4 * PAGE_SIZE, "owner", AllocContext.KERNEL)
+        other = yield from mapped.vmalloc(cpu, 4 * PAGE_SIZE, "owner", AllocContext.KERNEL)
+        yield from mapped.vfree(cpu, address, "owner")
+        yield from mapped.vfree(cpu, other, "owner")
+        yield from cpu.sync()
+        yield from cpu.wait_until(100_000_000, "idle")
+        seen.append((yield from mapped.vmalloc(cpu, 4 * PAGE_SIZE, "first", AllocContext.KERNEL)))
+
+    def late(cpu: Cpu) -> Op[None]:
+        yield from cpu.sync()
+        yield from cpu.wait_until(100_100_000, "idle")
+        seen.append((yield from mapped.vmalloc(cpu, 4 * PAGE_SIZE, "second", AllocContext.KERNEL)))
+
+    run_program(system, program, late)
+    assert mapped.purges == 1
+    assert len(dict.fromkeys(seen)) == 2
+    assert all(seen)
+
+
 def test_a_request_for_more_addresses_than_there_are_fails() -> None:
     """Without losing a frame."""
     system = guarded("x86-32")

@@ -122,6 +122,7 @@ class VmBench:
         assert not any(file.mappers for file in kernel.cache.files)
         assert kernel.frames.taken == len(cached)
         assert not kernel.frames.shares
+        assert not kernel.frames.shared_memory
         if not system.switches.refcache_delay:
             assert system.memory.pages.taken_pages() == self._taken_at_boot + len(cached)
         for process in vm.processes:
@@ -129,6 +130,7 @@ class VmBench:
             assert not process.space.context.mask
             assert not process.space.context.gathers
             assert not process.space.counts.resident
+            assert not any(process.space.rss.total_by_kind)
         assert kernel.counts.tables_made == kernel.counts.tables_freed
         for kind in kernel.operations.kinds.values():
             assert sum(kind.by_cause.values()) == kind.latencies.total, kind.name

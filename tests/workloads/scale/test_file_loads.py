@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from coalsim.errors import ConfigError
+from coalsim.mm.cache.counts import FileCounts
+from coalsim.mm.virt.counts import VmCounts
+from coalsim.observe.summary import summary
 from coalsim.study.loads import WORKLOADS
 
 Runner = Callable[..., Any]
@@ -146,3 +149,23 @@ def test_page_fault3_goes_on_where_memory_is_reclaimed(run_load: Runner) -> None
     assert ran.ops == 2 * 10 * 256
     assert cached(ran) < 16 * 256
     assert ran.system.vm.kernel.cache.device.pages_written
+
+
+@pytest.mark.parametrize("kind", ["page_fault2", "page_fault3", "tlb_flush1", "tlb_flush3"])
+@BOTH
+def test_what_became_of_file_faults_is_told_and_adds_up(run_load: Runner, kind: str, mode: str) -> None:
+    """Each fault of these testcases ends as one of the cases that the summary names."""
+    ran = run_load(kind, {"cpus": 3, "mode": mode, "mib": 1, "rounds": 2})
+    faults, counts = ran.document["vm"]["faults"], ran.document["vm"]["files"]
+    done = sum(faults[name] for name in VmCounts.OUTCOMES) + sum(counts[name] for name in FileCounts.OUTCOMES)
+    assert done == faults["faults"] > 3 * 256
+    (line,) = (line for line in summary(ran.document).splitlines() if line.startswith("page faults: "))
+    assert "file " in line
+    assert "not over" not in line
+
+
+def test_a_run_without_files_says_nothing_of_them(run_load: Runner) -> None:
+    """Its document is what it was."""
+    ran = run_load("page_fault1", {"cpus": 2, "mode": "threads", "mib": 1, "rounds": 1})
+    assert "files" not in ran.document["vm"]
+    assert "files:" not in summary(ran.document)

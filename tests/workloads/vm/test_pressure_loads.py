@@ -6,6 +6,8 @@ import pytest
 
 import coalsim
 from coalsim.errors import ConfigError
+from coalsim.mm.cache.counts import FileCounts
+from coalsim.mm.virt.counts import VmCounts
 from coalsim.observe.document import ResultDocument
 
 Settings = dict[str, str]
@@ -59,6 +61,32 @@ def test_reclaim_keeps_free_pages_between_the_marks() -> None:
     assert not number(document, "pressure", "counts", "oom_kill")
 
 
+def test_stalls_for_pages_of_processes_are_those_of_the_movable_zone() -> None:
+    """All that stalls here are readers and their faults; the kernel's own requests do not."""
+    document = scanned()
+    vmstat = document["memory"]["vmstat"]
+    assert vmstat["allocstall_movable"] == number(document, "pressure", "counts", "allocstall") > 0
+    assert vmstat["allocstall_normal"] == 0
+
+
+def test_pages_are_stolen_once_whoever_is_asked() -> None:
+    """The pressure part, by node too, and /proc/vmstat agree where a run crosses the warm-up's end."""
+    document = coalsim.run("reclaim_flushes", {**SCAN, "run.warmup": "1ms", "run.duration": "2ms"})
+    vmstat, pressure = document["memory"]["vmstat"], document["pressure"]
+    for name in ("pgsteal_kswapd", "pgsteal_direct"):
+        assert pressure["counts"][name] == vmstat[name] > 0
+    assert sum(row["pgsteal_kswapd"] for row in pressure["kswapd"]) == vmstat["pgsteal_kswapd"]
+
+
+def test_faults_that_reclaim_interferes_with_end_once_each() -> None:
+    """Faults that waited and tried again are one each; what is left over is under way at the end."""
+    document = scanned()
+    faults, files = document["vm"]["faults"], document["vm"]["files"]
+    done = sum(faults[name] for name in VmCounts.OUTCOMES) + sum(files[name] for name in FileCounts.OUTCOMES)
+    assert files["retries"] > 0
+    assert 0 <= faults["faults"] - done <= 8
+
+
 @pytest.mark.slow
 def test_hogs_make_the_neighbour_wait() -> None:
     """A neighbour whose rounds do not fit into its CPU's own list pays for others who fill memory."""
@@ -94,7 +122,7 @@ def test_drivers_dig_below_min_and_drop_what_they_do_not_get() -> None:
         "workload.burst": "256",
     }
     document = coalsim.run("atomic_bursts", settings)
-    atomic = document["atomic"]  # type: ignore[typeddict-item]
+    atomic = document["atomic"]
     assert atomic["bursts"] == 32
     assert atomic["pages_dropped"] > 0
     assert atomic["bursts_short"] > 0
@@ -108,10 +136,7 @@ def test_long_lives_and_a_full_memory_take_the_huge_blocks_away() -> None:
     both = coalsim.run("fragmentation_ageing", settings)
     no_cache = coalsim.run("fragmentation_ageing", {**settings, "workload.cache": "0"})
     no_long = coalsim.run("fragmentation_ageing", {**settings, "workload.long_share": "0"})
-    ends = [
-        document["ageing"]["huge_had_percent"][-1]  # type: ignore[typeddict-item]
-        for document in (both, no_cache, no_long)
-    ]
+    ends = [document["ageing"]["huge_had_percent"][-1] for document in (both, no_cache, no_long)]
     assert ends == [0, 100, 100]
 
 

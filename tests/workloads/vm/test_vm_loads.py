@@ -349,6 +349,13 @@ def test_more_pages_than_memory_are_refused(
         run_load(kind, parameters, machine_changes={"memory": "64MiB"})  # of each of two nodes
 
 
+def test_threads_that_unmap_their_ranges_never_take_anothers(run_load: Runner) -> None:
+    """Each call unmaps a page of its own, though addresses that are free may be another's at once."""
+    parameters = {"pages": 1, "others": 0, "rounds": 30, "cpus": 4, "mode": "threads", "call": "munmap"}
+    run = run_load("flush_range", parameters)
+    assert run.zapped == run.faults == 4 * (1 + 30)
+
+
 # -- the same in all modes
 
 
