@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import cast
 
+Identity = tuple[tuple[str, object], ...]
 _IDENTITY = ("name", "type", "site", "cache", "node", "zone", "cpu", "address", "symbol")
 
 
@@ -45,9 +46,16 @@ def _mean_of_lists(values: Sequence[Sequence[object]]) -> list[object]:
     """Rows matched by identity; plain items by position."""
     by_row = [{_identity(item, at): item for at, item in enumerate(value)} for value in values]
     rows = dict.fromkeys(identity for value in by_row for identity in value)
-    return [_mean([value.get(identity) for value in by_row]) for identity in rows]
+    return [_mean_row(identity, [value.get(identity) for value in by_row]) for identity in rows]
 
 
-def _identity(item: object, at: int) -> tuple[object, ...]:
+def _mean_row(identity: Identity | int, values: Sequence[object]) -> object:
+    """The mean of a row, which stays about what it is about where some runs do not have it."""
+    mean = _mean(values)
+    return {**mean, **dict(identity)} if isinstance(mean, dict) and isinstance(identity, tuple) else mean
+
+
+def _identity(item: object, at: int) -> Identity | int:
+    """What a row is about; its position where it does not say."""
     named = [(key, item[key]) for key in _IDENTITY if key in item] if isinstance(item, dict) else []
-    return tuple(named) or (at,)
+    return tuple(named) or at

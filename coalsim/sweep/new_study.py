@@ -67,7 +67,7 @@ x = "workload.cpus"
 # [stop]                        # instead of run.replications: repeat until the interval is narrow enough
 # metric = "throughput.ops_per_s"
 # relative = 0.02
-# least = 5
+# least = 10
 # most = 40
 
 [quick]                         # what --quick changes

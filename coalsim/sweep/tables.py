@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from coalsim.errors import Problem
+from coalsim.stats.stopping import DEFAULT_CONFIDENCE, DEFAULT_LEAST, DEFAULT_MOST, DEFAULT_RELATIVE
 from coalsim.study.document import Document
 from coalsim.study.sections import MOST_REPLICATIONS, Section, explained
 
@@ -83,12 +84,12 @@ class StopSection(Section):
 
     metric: str = "throughput.ops_per_s"
     """The result whose interval has to be narrow."""
-    relative: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    relative: Annotated[float, Field(gt=0, lt=1)] = DEFAULT_RELATIVE
     """Half the width of the interval over its mean."""
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
-    least: Annotated[int, Field(ge=2, le=MOST_REPLICATIONS)] = 5
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = DEFAULT_CONFIDENCE
+    least: Annotated[int, Field(ge=2, le=MOST_REPLICATIONS)] = DEFAULT_LEAST
     """Replications in any case."""
-    most: Annotated[int, Field(ge=2, le=MOST_REPLICATIONS)] = 40
+    most: Annotated[int, Field(ge=2, le=MOST_REPLICATIONS)] = DEFAULT_MOST
     """Replications at most."""
 
 

@@ -41,6 +41,18 @@ def test_numbers_are_averaged_and_rows_matched_by_what_they_are_about(document: 
     assert means["locks"][0] == document["locks"][0]
 
 
+def test_a_row_that_one_run_lacks_stays_about_the_same_cpu(document: ResultDocument) -> None:
+    """The mean of CPU 3 and of nothing is half of what it counted, not CPU 1.5."""
+    row = {"cpu": 3, "name": "cpu3", "contended": 4, "wait_total": 8, "wait_max": 8, "wait_min": 2}
+    document["lock_waits_by_cpu"] = [row]
+    other = copy.deepcopy(document)
+    other["lock_waits_by_cpu"] = []
+
+    assert mean_document([document, other])["lock_waits_by_cpu"] == [
+        {"cpu": 3, "name": "cpu3", "contended": 2, "wait_total": 4, "wait_max": 4, "wait_min": 1}
+    ]
+
+
 def test_the_order_of_the_runs_changes_no_mean(document: ResultDocument) -> None:
     """But for the seed, which is the first run's."""
     other = copy.deepcopy(document)
