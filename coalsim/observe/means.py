@@ -16,7 +16,7 @@ from coalsim.observe.pressure_means import pressure_means
 from coalsim.observe.vm_means import vm_means
 
 _OF_FIRST = ("seed", "config", "cpu_nodes")
-_LISTS = ("safety", "pressure", "kernel_log", "panic", "leaks", "planted", "series", "allocations")
+_LISTS = ("safety", "pressure", "kernel_log", "panic", "leaks", "planted_objects", "series", "allocations")
 
 
 def mean_document(runs: Sequence[ResultDocument]) -> ResultDocument:
