@@ -133,7 +133,7 @@ def _waits(document: ResultDocument) -> dict[str, list[float]]:
     reports = leaks["kmemleak"]["unreferenced"] if leaks is not None and "kmemleak" in leaks else []
     found = {(report.get("run", 1), report["address"]): report["found_ns"] for report in reports}
     waits: dict[str, list[float]] = {}
-    for lost in document.get("planted", []):
+    for lost in document.get("planted_objects", []):
         place = (lost.get("run", 1), lost["address"])
         if place in found:
             waits.setdefault(lost["site"], []).append(found[place] - lost["lost_ns"])

@@ -172,7 +172,7 @@ class ResultDocument(TypedDict):
     panic: NotRequired[str]  # the report; the run ended there
     leaks: NotRequired[LeaksEntry]
     planted_leaks: NotRequired[list[PlantedLeak]]
-    planted: NotRequired[list[PlantedObject]]
+    planted_objects: NotRequired[list[PlantedObject]]
     injected: NotRequired[InjectedEntry]
     atomic: NotRequired[AtomicEntry]
     ageing: NotRequired[AgeingEntry]

@@ -16,9 +16,11 @@ from coalsim.observe.mean_values import mean_of_objects
 def leak_means(runs: Sequence[ResultDocument]) -> dict[str, object]:
     """The parts of a document of means, if the runs have them."""
     planted: list[PlantedObject] = [
-        {**lost, "run": number} for number, run in enumerate(runs, 1) for lost in run.get("planted", [])
+        {**lost, "run": number}
+        for number, run in enumerate(runs, 1)
+        for lost in run.get("planted_objects", [])
     ]
-    parts: dict[str, object] = {"planted": planted} if planted else {}
+    parts: dict[str, object] = {"planted_objects": planted} if planted else {}
     entries = [run["leaks"] for run in runs if "leaks" in run]
     if not entries:
         return parts

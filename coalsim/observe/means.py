@@ -18,7 +18,7 @@ from coalsim.observe.vm_means import vm_means
 
 _OF_FIRST = ("seed", "config", "cpu_nodes")
 _LISTS = (
-    *("safety", "pressure", "kernel_log", "panic", "leaks", "planted", "series", "allocations"),
+    *("safety", "pressure", "kernel_log", "panic", "leaks", "planted_objects", "series", "allocations"),
     *("batches", "latency_histogram_ps"),
 )
 

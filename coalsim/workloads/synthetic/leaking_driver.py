@@ -148,7 +148,7 @@ class LeakingDriver:
             for site, count in sorted(objects.items())
         ]
         lost = [{"site": one.site, "address": one.address, "lost_ns": one.at / NS} for one in self.lost]
-        return {"planted_leaks": rows, "planted": lost}
+        return {"planted_leaks": rows, "planted_objects": lost}
 
 
 class Queue:
