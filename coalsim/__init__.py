@@ -1,6 +1,6 @@
 """coalsim: what a kernel's memory manager costs on a big machine.
 
-The functions `run`, `replay`, `validate`, `machine` and `summary` are the Python
+The functions `run`, `replay`, `timeline`, `validate`, `machine`, `results` and `summary` are the Python
 interface (`coalsim.api`); they are imported when they are first used, so that
 `import coalsim` costs next to nothing.
 """
@@ -8,10 +8,10 @@ interface (`coalsim.api`); they are imported when they are first used, so that
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from coalsim.api import machine, replay, run, summary, validate
+    from coalsim.api import machine, replay, results, run, summary, timeline, validate
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "machine", "replay", "run", "summary", "validate"]
+__all__ = ["__version__", "machine", "replay", "results", "run", "summary", "timeline", "validate"]
 
 
 def __getattr__(name: str) -> object:

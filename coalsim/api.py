@@ -9,6 +9,7 @@ Results are the documents that `--json` prints (`observe/document.py`).
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.summary import summary as _summary
@@ -18,6 +19,9 @@ from coalsim.study.validate import Verdict
 from coalsim.study.validate import validate as _validate
 from coalsim.topology.machine import Machine
 from coalsim.topology.presets import load_machine
+
+if TYPE_CHECKING:
+    from coalsim.report.tables import ResultTable
 
 Settings = Mapping[str, object]
 """Dotted keys with values, as behind `--set`: ``{"workload.cpus": 16, "machine.clock_ghz": 2.2}``."""
@@ -66,6 +70,48 @@ def replay(
     return run_study(open_replay(str(trace), _settings(settings, machine, seed)))
 
 
+def timeline(
+    study: str | Path,
+    out: str | Path,
+    settings: Settings | None = None,
+    *,
+    format: str = "chrome",
+    window: str = "",
+    limit: int = 1_000_000,
+    cpus: str = "",
+    what: str = "",
+    machine: str = "",
+    seed: int = -1,
+    trust: bool = False,
+) -> ResultDocument:
+    """Run a study once and write down what every CPU did when.
+
+    Args:
+        study, settings, machine, seed, trust: as for `run`.
+        out: the file to write; a name that ends in .gz is packed.
+        format: ``chrome``, ``perfetto``, ``speedscope``, ``folded`` or ``text``.
+        window: ``BEGIN..END``, absolute simulated time such as ``1ms..1.2ms``; empty: all that is measured.
+        limit: how many events are kept at most; the timeline ends where that is reached, and says so.
+        cpus: whose, such as ``0-3,8``; empty: all.
+        what: some of ``time,locks,ipis,instants,counters``; empty: all.
+
+    Returns:
+        The result of the run, the same as that of `run`, but for the number of the engine's events.
+
+    Raises:
+        ConfigError: every mistake in the study, the settings or what is asked for.
+        InputError: the file cannot be written.
+        KernelBug: as for `run`.
+    """
+    from coalsim.study.timeline import Asked, record, save, wanted_of
+
+    planned = open_study(str(study), _settings(settings, machine, seed), trust=trust)
+    asked = Asked(format=format, window=window, limit=limit, cpus=cpus, what=what)
+    recorded = record(planned, wanted_of(asked, planned))
+    save(recorded.timeline, format, Path(out))
+    return recorded.result
+
+
 def validate(name: str, settings: Settings | None = None, *, points: tuple[int, ...] = ()) -> Verdict:
     """Predict a published curve; `points` picks some of its points."""
     return _validate(name, _settings(settings, "", -1), points)
@@ -74,6 +120,23 @@ def validate(name: str, settings: Settings | None = None, *, points: tuple[int, 
 def machine(name: str) -> Machine:
     """A machine: a preset, a machine file, lstopo XML, numactl text, sysfs copy, synthetic description."""
     return load_machine(name)
+
+
+def results(folder: str | Path, metrics: tuple[str, ...] = ()) -> "ResultTable":
+    """The runs of a study as a table; ``.to_pandas()`` and the like hand it to other libraries.
+
+    Args:
+        folder: what ``coalsim run --out`` wrote; of a sweep or of a single run.
+        metrics: dotted paths such as ``latency_ns.p99``; empty: every number of the results.
+
+    Raises:
+        InputError: there are no results, or they are damaged.
+        ConfigError: no run has one of the metrics.
+    """
+    from coalsim.report.tables import ResultTable
+    from coalsim.sweep.results import load_results
+
+    return ResultTable(load_results(Path(folder)), metrics)
 
 
 def summary(result: ResultDocument) -> str:
