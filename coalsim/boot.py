@@ -9,8 +9,9 @@ finds systems in which nothing can happen any more.
 """
 
 from array import array
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
 
 from simpy.events import Event
 
@@ -37,6 +38,7 @@ from coalsim.locks.lockdep import LockClass
 from coalsim.locks.mutex import Mutex
 from coalsim.locks.registry import make_lock
 from coalsim.locks.rwsem import RwSemaphore
+from coalsim.locks.sped import LockSpeeds, sped
 from coalsim.mm.kmem.magazine_types import MagazineTypes
 from coalsim.mm.manager import MemoryManager
 from coalsim.mm.phys.allocator import FrameAllocator
@@ -80,6 +82,7 @@ class SystemConfig:
     victim: type[VictimRule] = Badness
     shootdown: type[Shootdown] = LinuxShootdown
     injection: Callable[[], Injection] = Injection
+    lock_speeds: Mapping[str, Fraction] = field(default_factory=dict)
 
 
 class System:
@@ -95,11 +98,14 @@ class System:
         self.vcpus = vcpus_of(machine, self.streams, self.injection)
         self.env = Engine(
             lookahead=lookahead(machine, config.shootdown, switches),
-            run_ahead=config.run_ahead,
-            fast_paths=config.fast_paths and self.vcpus is None,  # the host may interrupt a computed section
+            run_ahead=config.run_ahead and not config.lock_speeds,  # holders are played charge by charge
+            # the host may interrupt a computed section
+            fast_paths=config.fast_paths and self.vcpus is None and not config.lock_speeds,
             tick_events=config.tick_events,
         )
         self.probes = Probes()
+        kind = Cpu if self.vcpus is None else VirtualCpu
+        self._cpu_kind = sped(kind, LockSpeeds(config.lock_speeds)) if config.lock_speeds else kind
         self.cpus = [self._new_cpu(CpuId(number)) for number in range(machine.num_cpus)]
         self._wake_latency = max(1, interrupt_latency(machine))
         self._setup = LockSetup(
@@ -162,7 +168,7 @@ class System:
     def _new_cpu(self, cpu: CpuId) -> Cpu:
         machine, period = self.machine, self.switches.tick_period
         transfer, occupancy = machine.transfer_row(cpu), machine.occupancy_row(cpu)
-        new = (Cpu if self.vcpus is None else VirtualCpu)(
+        new = self._cpu_kind(
             self.env,
             cpu,
             node=machine.node_of(cpu),

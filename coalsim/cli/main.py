@@ -4,7 +4,7 @@ A subcommand is the click command of the same name in `coalsim.cli.NAME`, import
 when somebody asks for it, so that `coalsim --help` needs neither numpy nor SimPy.
 
 Exit codes: 0 done; 2 bad input, one line per mistake; 3 the simulated kernel
-broke; 130 interrupted; 1 the reader of our output went away.
+broke; 4 some points failed; 130 interrupted; 1 the reader of our output went away.
 """
 
 import os
@@ -26,13 +26,21 @@ READER_GONE = 1  # click's own choice, where it notices first
 
 COMMANDS = {
     "run": "Run a study: a file, or one that coalsim brings along.",
+    "merge": "Put the parts of a study together that --shard made.",
+    "study": "Write, check and show study files.",
     "replay": "Run a recorded kernel trace on a machine and kernel of choice.",
+    "report": "Write a study's results as one HTML file, or as figures.",
+    "export": "Write a study's runs as a table: CSV, JSON Lines, Parquet.",
     "locks": "Show what the locks of a run cost.",
     "mem": "Show what the allocators of a run did.",
     "leaks": "Show what a run allocated and did not free.",
     "where": "Show where each CPU's time went.",
+    "whatif": "Predict what a change would gain, and which numbers matter.",
+    "compare": "Say what differs between results, with intervals.",
+    "timeline": "Write down what every CPU did when, for a viewer.",
     "validate": "Compare predictions with published measurements.",
     "machines": "List, show and import machines.",
+    "plugins": "List the classes that a study can name, and check your own.",
 }
 """Subcommands in the order of their help, each with its one line of it."""
 

@@ -44,6 +44,7 @@ class CommonOptions:
     max_input: int
     trust: bool
     progress: Progress
+    what_if: tuple[str, ...] = ()
 
     def overrides(self) -> "tuple[Setting, ...]":
         """All that the options change in a study; ``--set`` goes over ``--machine`` and ``--seed``.
@@ -58,6 +59,11 @@ class CommonOptions:
             named.append(Setting(key="machine", value=self.machine, option=f"--machine {self.machine}"))
         if self.seed is not None:
             named.append(Setting(key="run.seed", value=self.seed, option=f"--seed {self.seed}"))
+        if self.what_if:
+            from coalsim.study.what_if import SECTION, parse_options
+
+            told = " ".join(f"--what-if {text}" for text in self.what_if)
+            named.append(Setting(key=SECTION, value=parse_options(self.what_if), option=told))
         return (*named, *parse_settings(self.settings))
 
 
@@ -74,6 +80,13 @@ _OPTIONS = (
         multiple=True,
         metavar="KEY=VALUE",
         help="Change any key: kernel.lock=mcs, workload.cpus=8, kernel.cost.pcp_pop=12ns. Repeatable.",
+    ),
+    click.option(
+        "--what-if",
+        "what_if",
+        multiple=True,
+        metavar="TARGET=FACTOR",
+        help="Scale a cost: lock:zone=0.5, ipi=0.5, cost:pcp_*=0, machine:dram.local=2. Repeatable.",
     ),
     click.option(
         "--out",
@@ -119,6 +132,7 @@ def common_options(
             max_input=cast("int", kwargs.pop("max_input")),
             trust=bool(kwargs.pop("trust")),
             progress=cast("Progress", kwargs.pop("progress")),
+            what_if=cast("tuple[str, ...]", kwargs.pop("what_if")),
         )
         return command(common, *args, **kwargs)
 

@@ -18,6 +18,7 @@ Examples:
   coalsim where out/ --op munmap
   coalsim where out/ --folded out.folded
   coalsim where out/ --op munmap --folded - | flamegraph.pl > munmap.svg
+  coalsim where sweep/ --over workload.cpus
 """
 
 
@@ -33,6 +34,9 @@ Examples:
     metavar="FILE",
     help="Write folded stacks (weights in ns) to FILE, or with - to stdout instead of the tables.",
 )
+@click.option(
+    "--over", metavar="AXIS", help="Stacks over an axis of a sweep: which cause eats what is added."
+)
 @point_option
 @click.option("--run", type=int, metavar="N", help="One replication, counted from 1, instead of the means.")
 @click.option(
@@ -43,6 +47,7 @@ def where(
     per_cpu: bool,
     op: str | None,
     folded: Path | None,
+    over: str | None,
     point: int | None,
     run: int | None,
     as_json: bool,
@@ -62,6 +67,13 @@ def where(
 
     if op is not None and per_cpu:
         raise click.UsageError("--op and --per-cpu: an operation is shown over all CPUs; leave one out")
+    if over is not None:
+        if op is not None or per_cpu or point is not None or run is not None:
+            raise click.UsageError(
+                "--over is of all points and runs: leave --op, --per-cpu, --point and --run out"
+            )
+        _stacks(result, over, folded, as_json)
+        return
     document = load_result(result, run, point)
     style = Style.of(sys.stdout)
     if op is None:
@@ -77,6 +89,26 @@ def where(
         text = dump(excerpt(document, **part))
     elif folded == Path("-"):
         text = stacks
+    click.echo(style.fit(text), nl=False)
+
+
+def _stacks(result: Path, over: str, folded: Path | None, as_json: bool) -> None:
+    """Print the stacks over an axis."""
+    import sys
+
+    from coalsim.analysis.stack_text import stacks_document, stacks_folded, stacks_text
+    from coalsim.analysis.stacks import stack_curves
+    from coalsim.observe.document import dump
+    from coalsim.observe.tables import Style
+    from coalsim.sweep.results import load_results
+
+    curves, style = stack_curves(load_results(result), over), Style.of(sys.stdout)
+    if folded is not None and folded != Path("-"):
+        _write(folded, stacks_folded(curves))
+    if as_json:
+        text = dump(stacks_document(curves))
+    else:
+        text = stacks_folded(curves) if folded == Path("-") else stacks_text(curves, style)
     click.echo(style.fit(text), nl=False)
 
 

@@ -28,7 +28,7 @@ from coalsim.observe.batches_document import WarmupEntry
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.histogram import Histogram
 from coalsim.observe.means import mean_document
-from coalsim.profiles.profile import load_profile
+from coalsim.profiles.profile import KernelProfile, load_profile
 from coalsim.study.batches import BatchCounter
 from coalsim.study.blame import blame_lock, failure_of_users_class
 from coalsim.study.document import Document, find_study, read_document
@@ -110,7 +110,8 @@ def plan(
             problems.extend(spec.located(problem) for problem in error.problems)
             return None
 
-    machine = collected(lambda: machine_of(spec, max_input))
+    machine = collected(lambda: spec.what_if.machine(machine_of(spec, max_input)))
+    kernel = collected(lambda: spec.what_if.kernel(spec.kernel))
     locks = collected(lambda: _locks(spec))
     placement = collected(
         lambda: find_placement(spec.kernel.switches.placement, spec.asked("kernel.placement"))
@@ -143,7 +144,7 @@ def plan(
         raise ConfigError([spec.located(problem)])
     config = SystemConfig(
         machine=machine,
-        profile=spec.kernel,
+        profile=cast("KernelProfile", kernel),
         lock=kernel_lock,
         load_lock=load_lock,
         placement=cast("type[Placement]", placement),
@@ -156,6 +157,7 @@ def plan(
         fast_paths=spec.engine.fast_paths,
         tick_events=spec.engine.tick_events,
         injection=spec.inject.build,
+        lock_speeds=spec.what_if.lock_speeds(),
     )
     return Plan(spec=spec, config=config, load=lambda _: build())
 
@@ -321,9 +323,16 @@ def _measured(
         result["allocations"] = allocations(system)
     if wanted.histogram:
         result["latency_histogram_ps"] = latencies(system, load.headline).to_dict()
-    if idle := [*idle_rules(system, plan.spec.inject)]:
+    if idle := [*idle_rules(system, plan.spec.inject), *_idle_speeds(plan, system)]:
         result["warnings"] = [*result.get("warnings", []), *idle]
     return result
+
+
+def _idle_speeds(plan: Plan, system: System) -> Iterator[str]:
+    """Locks that were to be faster and that nobody has."""
+    names = [lock_class.name for lock_class in system.lock_classes]
+    for text in plan.spec.what_if.idle_locks(names):
+        yield f"nothing in the run is what_if lock:{text}"
 
 
 def measure(

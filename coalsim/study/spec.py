@@ -7,6 +7,7 @@
     [engine]    run_ahead, fast_paths, tick_events
     [run]       duration, warmup, replications, seed
     [inject]    fail, delay, away: what goes wrong
+    [what_if]   "lock:NAME", ipi, "cost:NAME", "machine:KEY": costs made so many times as large
     [[axis]], [show], [stop], [quick]   what varies and what is shown: left to `coalsim.sweep`
 
 Sections are checked one by one, so that all mistakes are found in one go; each
@@ -33,10 +34,11 @@ from coalsim.study.document import Document, show
 from coalsim.study.injecting import InjectSection
 from coalsim.study.own_loads import find_load, is_installed_or_code
 from coalsim.study.sections import EngineSection, RunSection, StudySection, explained
+from coalsim.study.what_if import NOTHING_CHANGED, WhatIf, parse_what_if
 from coalsim.topology.presets import preset_names
 
 DEFAULT_MACHINE = "coal"
-SECTIONS = ("study", "machine", "kernel", "workload", "engine", "run", "inject")
+SECTIONS = ("study", "machine", "kernel", "workload", "engine", "run", "inject", "what_if")
 SWEEP_SECTIONS = ("axis", "show", "stop", "quick")
 """Tables that say what a study varies and shows; `coalsim.sweep` reads them."""
 CLASS_KEYS = {
@@ -75,6 +77,7 @@ class StudySpec:
     inject: InjectSection
     document: Document
     trust: bool
+    what_if: WhatIf = NOTHING_CHANGED
 
     def asked(self, key: str) -> Asked:
         """Where a key was given and whether it may load code, for whoever looks a class up."""
@@ -101,6 +104,7 @@ class StudySpec:
             "engine": self.engine.model_dump(),
             "run": self.run.model_dump(),
             **({} if self.inject.is_empty else {"inject": self.inject.model_dump(mode="json")}),
+            **({"what_if": self.what_if.table()} if self.what_if.changes else {}),
         }
 
     def _words(self) -> dict[str, object]:
@@ -154,6 +158,7 @@ def parse_spec(
     engine = reader.section("engine", EngineSection)
     run = reader.section("run", RunSection)
     inject = reader.section("inject", InjectSection)
+    what_if = reader.what_if()
     reader.trust(trust)
     if reader.problems or not (study and kernel and workload and engine and run and inject):
         raise ConfigError(reader.problems)
@@ -173,6 +178,7 @@ def parse_spec(
         inject=inject,
         document=document,
         trust=trust,
+        what_if=what_if,
     )
 
 
@@ -215,6 +221,14 @@ class _Reader:
         """A section that is a model by itself."""
         raw = self.table(key)
         return None if raw is None else self.model(key, raw, model)
+
+    def what_if(self) -> WhatIf:
+        """The costs that are scaled."""
+        raw = self.table("what_if") or {}
+        problems: list[Problem] = []
+        found = parse_what_if({key: show(value) for key, value in raw.items()}, problems)
+        self.refuse_again(ConfigError(problems))
+        return found
 
     def model(self, key: str, raw: Mapping[str, object], model: type[S]) -> S | None:
         """A table checked by its model; None if there are mistakes, which are noted."""

@@ -38,6 +38,12 @@ COST: Schema = {
     "pattern": r"^\s*[0-9][0-9_]*(\.[0-9]+)?\s*(cycles|cycle|cy|ps|ns|us)\s*$",
     "description": "A cost such as 12ns or 30cycles.",
 }
+WHAT_IF: Schema = {
+    "type": "object",
+    "description": "Costs made so many times as large: lock:CLASS, ipi, cost:NAME, machine:KEY.",
+    "patternProperties": {"^(ipi|(lock|cost|machine):.+)$": {"type": ["number", "string"]}},
+    "additionalProperties": False,
+}
 _OWN_CLASS = r"^[^:]+:[A-Za-z_]\w*$"
 _NUMBER_OR_TEXT: Schema = {"type": ["number", "string", "boolean"]}
 
@@ -58,6 +64,7 @@ def study_schema() -> Schema:
             "engine": _table(EngineSection),
             "run": _table(RunSection),
             "inject": _table_of_texts(InjectSection),
+            "what_if": WHAT_IF,
             "axis": {
                 "type": "array",
                 "items": {**_table(AxisSection), "oneOf": [{"required": ["key"]}, {"required": ["keys"]}]},

@@ -116,6 +116,7 @@ def test_every_mistake_in_a_study_is_told_with_line_and_remedy(
         [
             "1: machine = clx3: no machine of that name, and no such file; did you mean clx2?",
             "24: extra: no such key; use one of study, machine, kernel, workload, engine, run, inject, "
+            "what_if, "
             "axis, show, stop, quick",
             "3: study.nam: no such key; did you mean name?",
             "5: kernel.profile = linux-9: no such profile; did you mean linux-6.7?",
