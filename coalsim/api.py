@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.summary import summary as _summary
 from coalsim.study.overrides import Setting
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 from coalsim.study.validate import Verdict
 from coalsim.study.validate import validate as _validate
 from coalsim.topology.machine import Machine

@@ -17,7 +17,7 @@ from coalsim.errors import ConfigError, Problem
 from coalsim.observe.document import ResultDocument
 from coalsim.study.document import Document
 from coalsim.study.loads import WORKLOADS
-from coalsim.study.run import Plan, plan
+from coalsim.study.planning import Plan, plan
 from coalsim.study.spec import parse_spec
 from coalsim.study.what_if import SECTION, WhatIf
 from coalsim.sweep.manifest import plain

@@ -8,7 +8,7 @@ from coalsim.cli.options import CommonOptions, common_options
 from coalsim.cli.sweep_options import SweepOptions, sweep_options
 
 if TYPE_CHECKING:
-    from coalsim.study.run import Plan
+    from coalsim.study.planning import Plan
 
 SWEEP_TABLES = ("axis", "stop")
 """Tables of a study file that make it a sweep."""
@@ -53,7 +53,7 @@ def run(options: SweepOptions, common: CommonOptions, study: str) -> int:
         if options.asks_for_a_sweep or spec.axes or spec.stop is not None:
             return run_sweep(common, options, spec)
         return _run_one(common, spec.plan(spec.points[0]))
-    from coalsim.study.run import open_study
+    from coalsim.study.planning import open_study
 
     return _run_one(common, open_study(study, settings, trust=common.trust, max_input=common.max_input))
 

@@ -50,7 +50,7 @@ def timeline(
 
     from coalsim.cli.output import deliver
     from coalsim.cli.progress import watching
-    from coalsim.study.run import open_study
+    from coalsim.study.planning import open_study
     from coalsim.study.timeline import Asked, record, save, wanted_of
 
     assert common.out is not None, "the option is required"

@@ -24,7 +24,8 @@ from coalsim.observe.document import ResultDocument
 from coalsim.plugins import Asked
 from coalsim.study.own_loads import Watched, find_load
 from coalsim.study.parameters import Parameters
-from coalsim.study.run import Plan, run_study
+from coalsim.study.planning import Plan
+from coalsim.study.run import run_study
 from coalsim.units import US
 from coalsim.workloads.base import Workload
 

@@ -9,7 +9,8 @@ from coalsim.kits.lock_bench import OTHERS, REFERENCE, Mode
 from coalsim.kits.verdicts import Broken
 from coalsim.observe.document import ResultDocument
 from coalsim.study.overrides import Setting
-from coalsim.study.run import Plan, open_study, run_study
+from coalsim.study.planning import Plan, open_study
+from coalsim.study.run import run_study
 
 SMALL = "pack:2 numa:1 core:2 pu:1"
 """A machine of two nodes that is soon built."""

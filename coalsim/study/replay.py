@@ -11,8 +11,8 @@ from pathlib import Path
 from coalsim.guarded import clean
 from coalsim.study.document import Document
 from coalsim.study.overrides import Setting, with_settings
+from coalsim.study.planning import Plan, plan
 from coalsim.study.replay_load import ReplayLoad
-from coalsim.study.run import Plan, plan
 from coalsim.study.spec import parse_spec
 
 

@@ -17,7 +17,8 @@ from coalsim.observe.timeline.formats import FORMATS, write_timeline
 from coalsim.observe.timeline.perfetto import require_perfetto
 from coalsim.observe.timeline.recorder import CATEGORIES, DEFAULT_LIMIT, Gauge, Heard, Recorder, Wanted
 from coalsim.observe.timeline.timeline import Timeline
-from coalsim.study.run import Plan, Watch, run_study
+from coalsim.study.planning import Plan
+from coalsim.study.run import Watch, run_study
 from coalsim.study.sections import AUTO
 from coalsim.study.warmup import find_warmup
 from coalsim.units import FOREVER, Time, format_time, parse_time

@@ -15,8 +15,9 @@ from coalsim.errors import ConfigError, Problem
 from coalsim.observe.document import ResultDocument
 from coalsim.study.document import show
 from coalsim.study.overrides import Setting
+from coalsim.study.planning import open_study
 from coalsim.study.predictions import VALIDATIONS, Case, Prediction, Validation, load_validation
-from coalsim.study.run import open_study, run_study
+from coalsim.study.run import run_study
 from coalsim.study.vm_outcome import check_promises
 
 Progress = Callable[[int, int], None]

@@ -21,7 +21,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from coalsim import __version__
-from coalsim.study.run import Plan
+from coalsim.study.planning import Plan
 from coalsim.sweep.named_files import file_digest, with_digests
 
 STUDIES = "experiments"

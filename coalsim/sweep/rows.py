@@ -129,7 +129,8 @@ def run_task(task: Task) -> Row:
 def _document(task: Task) -> "ResultDocument":
     from coalsim.study.document import Document
     from coalsim.study.loads import WORKLOADS
-    from coalsim.study.run import plan, run_replication
+    from coalsim.study.planning import plan
+    from coalsim.study.run import run_replication
     from coalsim.study.spec import parse_spec
     from coalsim.study.vm_outcome import check_promises
 

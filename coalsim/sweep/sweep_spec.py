@@ -15,8 +15,8 @@ from coalsim.errors import ConfigError, Problem
 from coalsim.study.document import Document, find_study, read_document
 from coalsim.study.overrides import Setting, with_settings
 from coalsim.study.own_loads import is_foreign
+from coalsim.study.planning import Plan, checked_spec, plan
 from coalsim.study.replay_load import ReplayLoad
-from coalsim.study.run import Plan, checked_spec, plan
 from coalsim.study.spec import StudySpec
 from coalsim.sweep.axes import MOST_POINTS, grid
 from coalsim.sweep.keys import foreign_classes, point_key
