@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: setup demo test lint types fast test-slow bench fuzz clean
+.PHONY: setup demo test lint types fast docs test-slow bench fuzz clean
 
 setup: $(READY)
 
@@ -33,7 +33,10 @@ types: setup
 fast: setup
 	$(BIN)/python -m pytest -q -m "not slow" -n $(WORKERS) --benchmark-disable
 
-test: lint types fast
+docs: setup
+	$(BIN)/python -m sphinx -a -E -W --keep-going -n -q -b html docs out/docs
+
+test: lint types fast docs
 
 test-slow: setup
 	$(BIN)/python -m pytest -q -m slow -n $(WORKERS)

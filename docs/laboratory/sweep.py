@@ -18,7 +18,8 @@ from pathlib import Path
 from questions import QUESTIONS, Cell, Question, Row, Settings, Table
 
 from coalsim.study.overrides import Setting
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "laboratory.md"

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from coalsim.study.overrides import Setting
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 
 MACHINES = {"milan2-nps4": (1, 2, 4, 8, 16, 36, 72, 96), "icx2": (1, 4, 16, 64, 128)}
 LOCKS = ("rwsem", "per_vma")
