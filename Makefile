@@ -31,7 +31,7 @@ types: setup
 	$(BIN)/mypy
 
 fast: setup
-	$(BIN)/python -m pytest -q -m "not slow" -n $(WORKERS) --benchmark-disable
+	$(BIN)/python -m pytest -q -m "not slow" -n $(WORKERS) --dist worksteal --benchmark-disable
 
 docs: setup
 	$(BIN)/python -m sphinx -a -E -W --keep-going -n -q -b html docs out/docs

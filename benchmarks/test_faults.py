@@ -15,7 +15,8 @@ from coalsim.mm.virt.task import Task
 from coalsim.observe.histogram import Histogram
 from coalsim.profiles.profile import load_profile
 from coalsim.study.overrides import Setting
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 from coalsim.topology.presets import load_machine
 from coalsim.units import MS, PAGE_SIZE, CpuId, Time
 

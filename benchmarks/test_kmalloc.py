@@ -10,7 +10,8 @@ from plain import PairCounts, pairs_with_lists, pairs_with_stores
 from coalsim.observe.document import ResultDocument
 from coalsim.profiles import load_profile
 from coalsim.study.overrides import Setting
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 from coalsim.units import US
 
 CPUS = 64

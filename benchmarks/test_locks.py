@@ -9,7 +9,8 @@ from coalsim.engine.laws import Sampler, parse_law
 from coalsim.engine.streams import Streams
 from coalsim.observe.document import ResultDocument
 from coalsim.study.overrides import Setting
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 from coalsim.units import MS
 
 CPUS = 64

@@ -8,14 +8,15 @@ from time import perf_counter
 
 from coalsim.observe.document import ResultDocument
 from coalsim.study.overrides import Setting
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 
 LARGE = "pack:8 numa:2(memory=256GiB) core:64 pu:1"  # 1,024 CPUs, 16 nodes, 4 TB
 START = """
 import resource, sys, time
 began = time.perf_counter()
 from coalsim.study.overrides import Setting
-from coalsim.study.run import open_study
+from coalsim.study.planning import open_study
 from coalsim.boot import System
 plan = open_study("kmalloc_pairs", [Setting(key="machine", value=sys.argv[1], option="machine")])
 system = System(plan.config)

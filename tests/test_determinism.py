@@ -113,6 +113,7 @@ def test_two_runs_with_one_seed_print_the_same_in_the_other_studies(
     check_twice(capsys, name)
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("name", QUICK)
 def test_engine_modes_print_the_same(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Reference mode, run-ahead, short cuts and tick events, in all combinations."""
@@ -142,13 +143,8 @@ def test_the_seed_of_string_hashes_changes_nothing_in_any_study(name: str) -> No
     assert same_run(first) == same_run(second)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if number % 4 == 0 else pytest.mark.slow)
-        for number, name in enumerate(COMMANDS)
-    ],
-)
+@pytest.mark.fast_one_in(7)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_configuration_that_was_written_repeats_the_run(
     name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -7,7 +7,8 @@ from annotations, because a verb may wait in one class and not in another.
 """
 
 import ast
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,24 @@ ELEMENTS = ("list", "tuple", "deque", "Sequence", "Iterable", "Iterator", "Colle
 MAPPINGS = ("dict", "Mapping", "defaultdict", "OrderedDict")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _children(node: ast.AST) -> list[ast.AST]:
+    """The nodes right below one, looked up once: each is asked for many times."""
+    kept: list[ast.AST] | None = getattr(node, "kept_children", None)
+    if kept is None:
+        kept = [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr_context)]
+        node.kept_children = kept  # type: ignore[attr-defined]
+    return kept
+
+
+def _walk(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all below it, as `ast.walk` goes through them."""
+    pending = deque([node])
+    while pending:
+        node = pending.popleft()
+        pending.extend(_children(node))
+        yield node
 
 
 @dataclass
@@ -39,21 +58,23 @@ class Program:
 
     classes: dict[str, list[Class]] = field(default_factory=dict)
     functions: dict[str, list[Function]] = field(default_factory=dict)
+    methods: dict[str, list[Function]] = field(default_factory=dict)
 
     def add(self, tree: ast.Module) -> None:
         """Learn the definitions of one module."""
-        inside = {
-            id(child) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for child in node.body
-        }
-        for node in ast.walk(tree):
+        inside = {id(child) for node in _walk(tree) if isinstance(node, ast.ClassDef) for child in node.body}
+        for node in _walk(tree):
             if isinstance(node, ast.ClassDef):
-                self.classes.setdefault(node.name, []).append(_class(node))
+                known = _class(node)
+                self.classes.setdefault(node.name, []).append(known)
+                for name, method in known.methods.items():
+                    self.methods.setdefault(name, []).append(method)
             elif isinstance(node, Function) and id(node) not in inside:
                 self.functions.setdefault(node.name, []).append(node)
 
     def methods_named(self, name: str) -> list[Function]:
         """Methods of any class with this name."""
-        return [c.methods[name] for same in self.classes.values() for c in same if name in c.methods]
+        return self.methods.get(name, [])
 
     def method(self, class_name: str, name: str) -> list[Function]:
         """The method that a class has under a name, its own or inherited; empty if unknown."""
@@ -94,7 +115,7 @@ def _class(node: ast.ClassDef) -> Class:
 def _self_attributes(method: Function) -> Iterator[tuple[str, ast.expr]]:
     """What a method gives to self, with its type: annotated, a parameter's, or a constructor's."""
     parameters = {arg.arg: arg.annotation for arg in _arguments(method)}
-    for node in ast.walk(method):
+    for node in _walk(method):
         match node:
             case ast.AnnAssign(
                 target=ast.Attribute(value=ast.Name(id="self"), attr=name), annotation=annotation
@@ -148,12 +169,15 @@ def _element(annotation: ast.expr | None) -> ast.expr | None:
 class Scope:
     """The types of names inside one function, as far as annotations tell."""
 
-    def __init__(self, program: Program, function: Function, class_name: str) -> None:
+    def __init__(
+        self, program: Program, function: Function, class_name: str, modules: Sequence[str] = ()
+    ) -> None:
         self.program = program
-        self.types: dict[str, ast.expr | None] = {arg.arg: arg.annotation for arg in _arguments(function)}
+        self.types: dict[str, ast.expr | None] = {name: ast.Name("module") for name in modules}
+        self.types |= {arg.arg: arg.annotation for arg in _arguments(function)}
         if class_name:
             self.types["self"] = ast.Name(class_name)
-        for node in ast.walk(function):
+        for node in _walk(function):
             match node:
                 case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation):
                     self.types[name] = annotation
@@ -213,8 +237,14 @@ class Scope:
 
 def dropped_ops(tree: ast.Module, program: Program) -> Iterator[tuple[int, str]]:
     """Line and text of every call that makes an operation and does not drive it."""
+    modules = [
+        name.asname or name.name
+        for node in _walk(tree)
+        if isinstance(node, ast.Import)
+        for name in node.names
+    ]
     for function, class_name in _functions(tree):
-        scope = Scope(program, function, class_name)
+        scope = Scope(program, function, class_name, modules)
         driven = _driven(function)
         for node in _own_nodes(function):
             if isinstance(node, ast.Call) and id(node) not in driven and scope.waits(node):
@@ -227,7 +257,7 @@ def _functions(tree: ast.Module) -> Iterator[tuple[Function, str]]:
     pending: list[tuple[ast.AST, str]] = [(tree, "")]
     while pending:
         node, class_name = pending.pop()
-        for child in ast.iter_child_nodes(node):
+        for child in _children(node):
             if isinstance(child, Function):
                 yield child, class_name
             pending.append((child, child.name if isinstance(child, ast.ClassDef) else class_name))
@@ -241,7 +271,7 @@ def _own_nodes(function: Function) -> Iterator[ast.AST]:
         if isinstance(node, Function | ast.ClassDef):
             continue
         yield node
-        pending.extend(ast.iter_child_nodes(node))
+        pending.extend(_children(node))
 
 
 def _driven(function: Function) -> set[int]:
@@ -387,8 +417,9 @@ def test_a_drop_in_a_method_is_found() -> None:
         "zone.bitmaps[0].alloc()",
         "for b in zone.bitmaps: b.alloc()",
         "names: list[str] = []\n    names.alloc()",
+        "import os\n    os.drain(file)",
     ],
 )
 def test_driven_operations_and_plain_calls_are_left_alone(body: str) -> None:
-    """Driving, returning and handing over are fine, and so is a namesake that does not wait."""
+    """Driving, returning and handing over are fine, and so is a namesake, a module's too."""
     assert not _faults(f"def f(cpu: Cpu, zone: Zone, zones: list[Zone]) -> Op[None]:\n    {body}\n")

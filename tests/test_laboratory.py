@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from coalsim.study.overrides import Setting
-from coalsim.study.run import open_study
+from coalsim.study.planning import open_study
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "docs" / "laboratory"))

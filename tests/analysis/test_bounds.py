@@ -14,7 +14,8 @@ from coalsim.analysis.bounds import (
 )
 from coalsim.observe.document import ResultDocument
 from coalsim.study.overrides import parse_settings
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 
 
 def lock_loop(cpus: int, *more: str) -> ResultDocument:

@@ -14,7 +14,8 @@ from coalsim.errors import InputError
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.where import used_cpus
 from coalsim.study.overrides import parse_settings
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 from coalsim.sweep.results import load_results
 
 QUICK = ("lock_loop", "page_random")

@@ -15,7 +15,8 @@ from coalsim.errors import ConfigError, Problem
 from coalsim.locks.sped import LockSpeeds, names_lock
 from coalsim.observe.document import ResultDocument
 from coalsim.study.overrides import Setting, parse_settings
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 from coalsim.study.what_if import Change, WhatIf, parse_options, parse_what_if
 from coalsim.sweep.pools import Serial
 from coalsim.sweep.sweep_spec import open_sweep

@@ -7,7 +7,8 @@ import pytest
 
 from coalsim.cli import main as command_line
 from coalsim.errors import BrokenPromise
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 from coalsim.study.vm_outcome import check_promises
 
 FORGETS = """

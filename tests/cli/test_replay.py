@@ -9,8 +9,9 @@ import pytest
 from coalsim.cli import main as command_line
 from coalsim.observe.document import dump
 from coalsim.study.document import read_document
+from coalsim.study.planning import plan
 from coalsim.study.replay_load import ReplayLoad
-from coalsim.study.run import plan, run_study
+from coalsim.study.run import run_study
 from coalsim.study.spec import parse_spec
 
 DATA = Path(__file__).parents[1] / "data"

@@ -13,6 +13,8 @@ from coalsim.cpus.translation import Translation
 from coalsim.errors import ConfigError
 from coalsim.units import Pfn, Vpn
 
+pytestmark = pytest.mark.fast_one_in(2, in_turn=True)
+
 SHAPES = [
     (Shape(4, 2), Shape(8, 4)),
     (Shape(4), Shape(6, 3)),  # fully associative, then a number of sets that is no power of two

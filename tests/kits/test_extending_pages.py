@@ -9,7 +9,8 @@ import pytest
 from coalsim.cli import main as command_line
 from coalsim.kits.finding import found_kind
 from coalsim.study.overrides import Setting
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 
 PAGES = Path(__file__).parents[2] / "docs" / "extending"
 BRIEF = {"run.warmup": "0", "run.duration": "40us"}

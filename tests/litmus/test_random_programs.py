@@ -18,6 +18,7 @@ FEW = range(25)
 MANY = range(25, 625)
 
 
+@pytest.mark.fast_one_in(3)
 @pytest.mark.parametrize("seed", FEW)
 def test_all_modes_give_the_same_bytes(seed: int) -> None:
     """Logs, samples, lock tables, counters and the division of every processor's time are equal."""

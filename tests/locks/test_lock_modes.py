@@ -14,6 +14,7 @@ def compare(policy: str, seeds: range) -> None:
             assert run(program, mode) == expected, f"{mode} differs from the reference: {program}"
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("policy", LOCKS)
 def test_modes_agree_on_random_programs(policy: str) -> None:
     """Running ahead, computed sections and ticks without events change no byte."""

@@ -21,6 +21,8 @@ from coalsim.mm.phys.layout import address_of
 from coalsim.units import PAGE_SIZE, Pfn
 from coalsim.workloads.base import Rendezvous
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 SIZES = (1, 8, 24, 64, 100, 192, 700, 2048, 3000, 8192, 8193, 20_000)
 ALIGNS = (8, 64, 256, 4096, 16_384)
 CACHES = (("dentry", 192), ("odd", 520), ("page sized", 4096))
@@ -161,7 +163,7 @@ OPERATIONS = st.lists(
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=3, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=OPERATIONS)
 def test_the_same_operations_on_1_and_64_cpus_keep_memory_whole(kernel: str, steps: Steps) -> None:
     """Nothing is handed out twice or lost after any step, and all coalesces at the end."""
@@ -179,6 +181,7 @@ def test_many_operations_on_1_and_64_cpus_keep_memory_whole(kernel: str, steps: 
     play_in_turns(kernel, steps, 64)
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_bursts_deeper_than_every_cache_keep_memory_whole(kernel: str) -> None:
     """Each of two CPUs takes more than its caches hold; both free all of it, whoever took it."""
@@ -186,6 +189,7 @@ def test_bursts_deeper_than_every_cache_keep_memory_whole(kernel: str) -> None:
     play_in_turns(kernel, steps, 2)
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_memory_that_runs_out_stays_whole(kernel: str) -> None:
     """Requests fail in every layer once memory is short, and nothing is lost on the way."""
@@ -228,6 +232,7 @@ def play_at_once(kernel: str, cpus: int, rounds: int, mode: dict[str, bool]) -> 
     return system.env._now, [frees, sum(own.remote_frees for own in memory.pages.own)]
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("cpus", [4, 64])
 def test_cpus_at_work_at_once_keep_memory_whole(kernel: str, cpus: int) -> None:

@@ -15,6 +15,8 @@ from coalsim.study.memory_outcome import books_of, statistics
 from coalsim.study.vmstat import allocated, event_counters, numa_counters
 from coalsim.units import NS, CpuId, Pfn, Time
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 CPUS = (0, 1, 20)  # two of node 0, one of node 1
 
 

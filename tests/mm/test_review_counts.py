@@ -14,6 +14,8 @@ from coalsim.topology.presets import load_machine
 from coalsim.units import Pfn
 from coalsim.workloads.base import Rendezvous
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_every_call_is_counted_once_where_it_was_served(kernel: str) -> None:

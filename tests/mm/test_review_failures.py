@@ -15,6 +15,8 @@ from coalsim.topology.presets import load_machine
 from coalsim.units import NodeId, Pfn
 from coalsim.workloads.base import Rendezvous
 
+pytestmark = pytest.mark.fast_one_in(2, in_turn=True)
+
 
 def system_with(profile: str, machine: dict[str, str], **switches: str) -> System:
     """The two-node default machine, changed."""

@@ -18,6 +18,8 @@ from coalsim.topology.presets import load_machine
 from coalsim.units import US
 from coalsim.workloads.base import Rendezvous
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 
 def system_with(profile: str, machine: str = "bdx2", **switches: str) -> System:
     """A profile with switches changed."""

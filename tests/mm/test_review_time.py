@@ -42,6 +42,7 @@ def drained_in_the_middle(kernel: str, mode: dict[str, bool]) -> object:
     return system.env._now, rows, memory(manager), system.time_by_cause(system.env._now)
 
 
+@pytest.mark.fast_one_in(4)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_draining_while_others_work_is_the_same_in_the_reference(kernel: str) -> None:
     """Depots, barns and lists are emptied as of the drain's time, not as computed for later."""

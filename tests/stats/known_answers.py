@@ -12,7 +12,8 @@ from pathlib import Path
 
 from coalsim.observe.document import ResultDocument
 from coalsim.study.overrides import Setting
-from coalsim.study.run import Plan, open_study, run_study
+from coalsim.study.planning import Plan, open_study
+from coalsim.study.run import run_study
 
 CPUS, HOLD, THINK = 4, 1.0, 4.0
 

@@ -12,7 +12,8 @@ from coalsim.observe.histogram import Histogram
 from coalsim.observe.schema import faults
 from coalsim.observe.summary import summary
 from coalsim.study.overrides import Setting
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 from coalsim.study.sections import RunSection
 
 SMALL = {

@@ -13,7 +13,7 @@ from short_studies import SHORT
 from coalsim.boot import System
 from coalsim.study.memory_outcome import check_conservation
 from coalsim.study.overrides import parse_settings
-from coalsim.study.run import open_study
+from coalsim.study.planning import open_study
 
 STUDIES = {
     "fork_cow": {},
@@ -22,7 +22,7 @@ STUDIES = {
     "page_fault3": {"workload.cpus": "2"},
     "munmap_shared": {},
     "oom_storm": {"workload.processes": "4", "workload.cpus": "4", "kernel.reserve_pages": "8"},
-    "reclaim_flushes": {"machine.memory": "3MiB", "workload.mib": "7", "workload.cpus": "2"},
+    "reclaim_flushes": {"workload.cpus": "2"},
     "memory_errors": {"workload.rounds": "10"},
 }
 STRIDE = 7

@@ -15,6 +15,7 @@ def test_without_a_failure_nothing_is_left(profile: str) -> None:
     check(finished(system_of(profile, [])), profile)
 
 
+@pytest.mark.fast_one_in(3)
 @pytest.mark.parametrize("profile", ["coal", "linux-6.18"])
 @pytest.mark.parametrize("what", KINDS)
 def test_some_allocations_fail_once(profile: str, what: str) -> None:

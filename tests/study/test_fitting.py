@@ -6,7 +6,7 @@ from coalsim.errors import ConfigError
 from coalsim.mm.paging import layout
 from coalsim.mm.paging.geometry import GEOMETRIES, X86_64
 from coalsim.study.overrides import Setting, parse_settings
-from coalsim.study.run import open_study
+from coalsim.study.planning import open_study
 
 HIGH = "kernel.zones=low-normal-high"
 

@@ -107,18 +107,27 @@ def test_pages_come_from_elsewhere_while_a_node_is_away() -> None:
     assert second["numa_miss"] == first["numa_foreign"] > 200
 
 
-RULES = pytest.mark.parametrize(
-    "rule",
+RULES = {  # and the study with which it is fast
+    ("inject__fail", "pages site=fault every=40 times=3"): FAULTS,
+    ("inject__delay", "lock ptlock by=2us every=5"): SHARED,
+    ("inject__delay", "lock zone* by=3us share=30%"): FAULTS,
+    ("inject__delay", "ipi by=3us every=2"): SHARED,
+    ("inject__away", "cpu 2 from=30us for=80us"): SHARED,
+    ("inject__away", "node 0 from=50us for=1ms"): FAULTS,
+}
+RULES_AND_STUDIES = pytest.mark.parametrize(
+    ("rule", "study"),
     [
-        ("inject__fail", "pages site=fault every=40 times=3"),
-        ("inject__delay", "lock ptlock by=2us every=5"),
-        ("inject__delay", "lock zone* by=3us share=30%"),
-        ("inject__delay", "ipi by=3us every=2"),
-        ("inject__away", "cpu 2 from=30us for=80us"),
-        ("inject__away", "node 0 from=50us for=1ms"),
+        pytest.param(
+            rule,
+            study,
+            marks=() if study is fast else pytest.mark.slow,
+            id=f"{study[0]}-{rule[1]}",
+        )
+        for study in (FAULTS, SHARED)
+        for rule, fast in RULES.items()
     ],
 )
-STUDIES = pytest.mark.parametrize("study", [FAULTS, SHARED], ids=["page_fault1", "munmap_shared"])
 REFERENCE = {"engine__run_ahead": "0", "engine__fast_paths": "0", "engine__tick_events": "1"}
 
 
@@ -135,16 +144,14 @@ def check_modes(rule: tuple[str, str], study: tuple[str, ...], *modes: dict[str,
     assert all(document == documents[0] for document in documents)
 
 
-@RULES
-@STUDIES
+@RULES_AND_STUDIES
 def test_the_reference_agrees(rule: tuple[str, str], study: tuple[str, ...]) -> None:
     """Injected faults happen at the same chances whether the engine takes short cuts or not."""
     check_modes(rule, study, REFERENCE)
 
 
 @pytest.mark.slow
-@RULES
-@STUDIES
+@RULES_AND_STUDIES
 def test_all_modes_agree(rule: tuple[str, str], study: tuple[str, ...]) -> None:
     """So they do with each short cut left out by itself."""
     check_modes(rule, study, *({key: value} for key, value in REFERENCE.items()))

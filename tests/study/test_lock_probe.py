@@ -3,8 +3,9 @@
 import pytest
 
 from coalsim.boot import System
+from coalsim.study.measuring import measure
 from coalsim.study.overrides import Setting
-from coalsim.study.run import measure, open_study
+from coalsim.study.planning import open_study
 
 MODES = [
     {"engine.run_ahead": ahead, "engine.fast_paths": fast, "engine.tick_events": tick}
@@ -34,6 +35,7 @@ def listened(mode: dict[str, int], lock: str) -> tuple[list[tuple[object, ...]],
     return sorted(heard), {row["name"]: row for row in result["locks"]}
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("lock", ["qspinlock", "ticket"])
 def test_every_release_is_heard_in_every_mode_alike(lock: str) -> None:
     """Release, processor, lock, site, arrival and grant; their sums are the lock table's."""

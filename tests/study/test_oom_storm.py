@@ -11,7 +11,8 @@ import pytest
 from coalsim.boot import System
 from coalsim.observe.document import ResultDocument
 from coalsim.study.overrides import parse_settings
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 
 SMALL: Mapping[str, object] = {
     "machine.name": "pack:2 numa:1 core:4 pu:1",
@@ -137,6 +138,7 @@ def test_the_report_has_the_layout_of_the_kernels_log() -> None:
     assert row == f"[{int(pid):7}] {columns}         {int(adj):5} {name}"
 
 
+@pytest.mark.fast_one_in(4)
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_victims_are_those_that_the_formula_names(seed: int, threads: int) -> None:
@@ -146,6 +148,7 @@ def test_victims_are_those_that_the_formula_names(seed: int, threads: int) -> No
     assert "panic" not in document
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize(
     ("threads", "delay", "by", "locking"),
     [(1, "0", "remote", "rwsem"), (3, "10ms", "work", "per_vma")],

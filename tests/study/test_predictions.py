@@ -5,8 +5,8 @@ import pytest
 from coalsim.errors import ConfigError
 from coalsim.study.curves import read_data
 from coalsim.study.overrides import Setting
+from coalsim.study.planning import open_study
 from coalsim.study.predictions import VALIDATIONS, Case, Prediction, load_validation
-from coalsim.study.run import open_study
 
 CASES = {f"{name}:{case.curve.name}": case for name in VALIDATIONS for case in load_validation(name).cases}
 MODELLED = {name: case for name, case in CASES.items() if not case.prediction.unmodelled}

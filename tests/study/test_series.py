@@ -18,7 +18,7 @@ from coalsim.observe.histogram import Histogram
 from coalsim.observe.series import rates_of
 from coalsim.profiles.profile import load_profile
 from coalsim.study import series as series_module
-from coalsim.study.run import measure
+from coalsim.study.measuring import measure
 from coalsim.topology.presets import load_machine
 from coalsim.units import US, CpuId, Pfn, Time
 from coalsim.workloads.base import VirtualHost
@@ -185,6 +185,7 @@ def check_study(name: str, settings: Mapping[str, object]) -> None:
 QUICK = ("kmalloc_remote_free", "page_random", "munmap_shared", "fork_cow", "page_bulk")
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("name", QUICK)
 def test_samples_change_nothing_else(name: str) -> None:
     """The document is the same but for the series and the number of events."""
@@ -198,6 +199,7 @@ def test_samples_change_nothing_else_in_the_other_studies(name: str) -> None:
     check_study(name, SHORT[name])
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("frames", ["buddy", "bitmap"])
 def test_samples_change_nothing_with_any_frame_source_and_slab_layer(layer: str, frames: str) -> None:
@@ -212,6 +214,7 @@ MODES = (
 )
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("name", ["kmalloc_remote_free", "munmap_shared"])
 def test_engine_modes_give_the_same_series(name: str) -> None:
     """To the byte."""

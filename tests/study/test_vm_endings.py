@@ -18,9 +18,11 @@ from coalsim.mm.paging.geometry import GEOMETRIES
 from coalsim.mm.virt.area import READ
 from coalsim.mm.virt.task import Task
 from coalsim.observe.document import ResultDocument
+from coalsim.study.measuring import SIGNALS_TOLD
 from coalsim.study.overrides import parse_settings
+from coalsim.study.planning import open_study
 from coalsim.study.pressure_outcome import check_panic
-from coalsim.study.run import SAME_RUNS, SIGNALS_TOLD, open_study, run_study
+from coalsim.study.run import SAME_RUNS, run_study
 from coalsim.units import PAGE_SIZE, CpuId
 from coalsim.workloads.base import VirtualHost
 

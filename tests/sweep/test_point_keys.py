@@ -57,7 +57,7 @@ def test_words_seeds_and_repetitions_do_not_change_the_key(tmp_path: Path) -> No
     said = STUDY.replace(
         "[run]", '[study]\nname = "b"\nquestion = "?"\nexpectation = "!"\n[run]\nseed = 7\nreplications = 9'
     )
-    assert key(tmp_path / "other" / "b.toml", said + 'warmup = "0"\n[stop]\nmost = 9\n') == wanted
+    assert key(tmp_path / "other" / "b.toml", said + 'warmup = "0"\n[stop]\nmost = 19\n') == wanted
     assert key(tmp_path / "study.toml", STUDY, "run.duration=1000us") == wanted
 
 

@@ -7,7 +7,8 @@ from typing import cast
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.schema import faults
 from coalsim.study.overrides import Setting
-from coalsim.study.run import open_study, run_study
+from coalsim.study.planning import open_study
+from coalsim.study.run import run_study
 from coalsim.sweep.shape import shape_of
 
 

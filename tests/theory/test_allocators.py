@@ -28,6 +28,8 @@ from coalsim.units import US, CpuId, NodeId, Pfn, Time
 from coalsim.workloads.base import Rendezvous
 from coalsim.workloads.synthetic.channel import Channel
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 
 def agrees(samples: Sequence[float], expected: float, errors: float = 3.0) -> bool:
     """The mean of independent samples lies within so many standard errors of the expected value."""
@@ -99,6 +101,7 @@ def check_losses(frames: str, lifetime: str, count: int) -> None:
 LIFETIMES = {"exponential": f"exp:{90 * GAP}ps", "constant": f"const:{90 * GAP}ps"}
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize(("frames", "law"), [("buddy", "exponential"), ("bitmap", "constant")])
 def test_requests_fail_as_often_as_the_loss_formula_says(frames: str, law: str) -> None:
     """Frame pool, Poisson requests: P(failure) = B(100, 90) whatever the law of lifetimes."""

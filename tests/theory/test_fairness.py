@@ -11,6 +11,8 @@ from closed_loop import UNIT, Measured, closed_loop, constant, exponential, jain
 
 from coalsim.locks.cna import CnaLock
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 
 def saturated(policy: str, cpus: int, ops: int, seed: int = 1) -> Measured:
     """Nobody thinks; a line takes a hundredth of a hold to move."""
@@ -64,6 +66,7 @@ def check_random_order(cpus: int, ops: int, expected: tuple[int, int, int], tole
         assert percentile(gaps, share) == pytest.approx(value, rel=tolerance, abs=1)
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize(("cpus", "expected"), [(4, (3, 17, 25)), (16, (11, 72, 108))])
 def test_test_and_set_serves_in_random_order(cpus: int, expected: tuple[int, int, int]) -> None:
     """Hand-overs between own acquisitions are geometric: p50, p99 and p99.9 are known."""

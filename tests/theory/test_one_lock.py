@@ -16,6 +16,8 @@ from coalsim.engine.clock import Op
 from coalsim.engine.streams import Streams
 from coalsim.units import NS, Time
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 REPAIRMAN = {  # N, S, Z: throughput, response, utilisation, P(wait)
     (2, 1, 4): (0.384615, 1.20000, 0.384615, 0.200000),
     (4, 1, 4): (0.689320, 1.80282, 0.689320, 0.549296),
@@ -75,6 +77,7 @@ def test_the_constant_hold_chain_gives_the_published_values(
     assert constant_hold(*row) == pytest.approx(expected[0], rel=2e-6)
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize(("row", "expected"), REPAIRMAN.items())
 def test_exponential_loop_is_the_machine_repairman(
     row: tuple[int, int, int], expected: tuple[float, float, float, float]
@@ -103,6 +106,7 @@ def test_throughput_of_the_repairman_does_not_depend_on_who_is_next(policy: str)
     assert found.throughput == pytest.approx(0.689320, rel=0.01)
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("think", [constant(4), uniform(4)], ids=["constant", "uniform"])
 def test_throughput_does_not_depend_on_the_law_of_thinking(think: object) -> None:
     """With exponential holds only the mean of thinking counts (product form)."""
@@ -110,6 +114,7 @@ def test_throughput_does_not_depend_on_the_law_of_thinking(think: object) -> Non
     assert found.throughput == pytest.approx(0.969580, rel=0.01)
 
 
+@pytest.mark.fast_one_in(3)
 @pytest.mark.parametrize(("row", "expected"), list(CONSTANT_HOLD.items())[:3])
 def test_constant_holds_give_the_embedded_chain(
     row: tuple[int, int, int], expected: tuple[float, float]

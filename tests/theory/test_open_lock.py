@@ -104,6 +104,7 @@ def check(load: float, kind: str, count: int, seed: int, tolerance: float) -> No
         assert stays / count == pytest.approx(STAYS_LONG[load], rel=tolerance)
 
 
+@pytest.mark.fast_one_in(3)
 @pytest.mark.parametrize("kind", SERVICE)
 def test_waits_at_half_load_are_those_of_the_formula(kind: str) -> None:
     """Every single wait is that of Lindley's recursion, and their mean that of the formula."""

@@ -50,6 +50,7 @@ def test_mean_value_analysis_gives_the_published_values(
     assert found[2] == pytest.approx(queues, rel=5e-5)
 
 
+@pytest.mark.fast_one_in(3)
 @pytest.mark.parametrize(("demands", "think", "cpus", "visits", "rate", "response", "queues"), ROWS)
 def test_loops_over_several_locks_have_the_product_form(
     demands: list[float],

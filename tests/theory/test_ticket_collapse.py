@@ -12,6 +12,8 @@ from coalsim.engine.clock import RANK_USER, Op
 from coalsim.locks.base import LockSetup, SpinLock, Ticket
 from coalsim.locks.lockdep import LockClass
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 AWAY, SERIAL, TRANSFER = 10_000.0, 100.0, 100.0
 SCALE = 1 / 1000  # of a theory unit to a unit of the bench: 10,000 become 10 us
 MARKOV = {  # n: throughput x 10^6 of the model
@@ -100,12 +102,14 @@ def test_the_markov_chain_gives_the_published_values(cores: int, expected: float
     assert markov(cores) == pytest.approx(expected, rel=3e-5)
 
 
+@pytest.mark.fast_one_in(3)
 @pytest.mark.parametrize(("cores", "ops"), [(8, 40_000), (16, 40_000), (48, 30_000)])
 def test_an_exact_markov_server_meets_the_model(cores: int, ops: int) -> None:
     """With service redrawn at each change of load, throughput is that of the chain within 1 %."""
     assert throughput(MarkovLock, cores, ops, hold="none", seed=6) == pytest.approx(MARKOV[cores], rel=0.01)
 
 
+@pytest.mark.fast_one_in(3)
 @pytest.mark.parametrize(("cores", "ops"), [(8, 30_000), (16, 30_000), (48, 25_000)])
 def test_the_ticket_lock_meets_the_model_away_from_the_knee(cores: int, ops: int) -> None:
     """Counting waiters at the release instead differs by at most 1.5 % far from the peak."""

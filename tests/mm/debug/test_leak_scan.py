@@ -25,6 +25,7 @@ LINK = 24
 DEBUG = {"debug_redzone": "on", "debug_poison": "on", "debug_quarantine": "16", "debug_guard_pages": "on"}
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("switches", [{}, DEBUG, {"slab": "sheaves"}], ids=["plain", "debug", "sheaves"])
 def test_twenty_planted_leaks_are_found_and_none_is_invented(switches: dict[str, str]) -> None:
     """Among thousands of objects in lists, each lost in its own way and named by its own site."""
@@ -103,6 +104,7 @@ def _lists(system: System, seed: int) -> Program:
     return program
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("profile", ["coal", "linux-6.18"])
 def test_findings_do_not_depend_on_the_mode(profile: str) -> None:
     """Objects, times, checksums, what the scans cost, and who waited for their lock."""

@@ -101,6 +101,7 @@ def churned(profile: str, by: str, seed: int, mode: Mapping[str, bool]) -> Press
     return bench
 
 
+@pytest.mark.fast_one_in(5)
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])

@@ -19,12 +19,12 @@ from coalsim.units import MS, PAGE_SIZE, NodeId
 
 P = PAGE_SIZE
 USER = AllocContext.USER
-MEMORY = 4  # MiB
-PAGES = 1300  # of the file: 5.1 MiB
+MEMORY = 2  # MiB
+PAGES = 700  # of the file: 2.7 MiB
 
 
 class Story:
-    """A machine of 4 MiB whose tasks go through a file that is larger, and what can be seen of it.
+    """A machine of 2 MiB whose tasks go through a file that is larger, and what can be seen of it.
 
     Args:
         kind: private mapping that is read, shared one that is written now and then.
@@ -65,7 +65,7 @@ class Story:
             for step in range(PAGES):
                 page = (step * (1, 7)[number % 2]) % PAGES
                 yield from task.touch(area + page * P, write=kind == "shared" and step % 5 == number)
-                if step > 3 * PAGES // 4 and step % 10 == 0:
+                if step > 3 * PAGES // 4 and step % 5 == 0:
                     yield from task.cpu.sync()
                     self.free.append(zone.free.read(task.cpu))
 
@@ -138,6 +138,7 @@ KINDS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.fast_one_in(2)
 @KINDS
 def test_the_reference_reclaims_alike(kind: str, tasks: tuple[int, ...], quick: Callable[[], Story]) -> None:
     """Lists, verdicts, flushes and times of the quick mode are those of the reference."""

@@ -20,6 +20,8 @@ from coalsim.mm.virt.task import Body, Task
 from coalsim.mm.virt.user_mode import KILLED
 from coalsim.units import MIB, MS, PAGE_SIZE, US, NodeId, Pfn, Time
 
+pytestmark = pytest.mark.fast_one_in(2, in_turn=True)
+
 HALF = MIB // 2
 bench_of = partial(PressureBench, memory="4MiB")
 
@@ -108,6 +110,7 @@ def test_a_victim_gives_its_memory_back_whatever_it_does(way: str, locking: str)
     nobody_holds_anything(bench)
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_kill_is_the_same_in_every_mode(way: str) -> None:
     """Signals arrive like settings, whatever the victim's processor does meanwhile."""
@@ -219,6 +222,7 @@ def test_threads_that_are_made_after_the_kill_die_too() -> None:
     assert all(task.has_ended for task in victim.tasks)
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("delay", ["0", "40ms"])
 @pytest.mark.parametrize("seed", range(3))
 def test_nobody_dies_while_a_victim_is_on_its_way(delay: str, seed: int) -> None:

@@ -40,6 +40,7 @@ def play(seed: int, profile: str, changes: dict[str, str], policy: str = "") -> 
     return {name: getattr(counts, name) for name in counts.FIELDS}
 
 
+@pytest.mark.fast_one_in(3)
 @pytest.mark.parametrize(("profile", "changes"), KERNELS, ids=str)
 def test_random_programs_keep_their_bytes_on_every_kernel(profile: str, changes: dict[str, str]) -> None:
     """Each byte that a task wrote is read again; everything that ended has given back what it had."""
@@ -49,6 +50,7 @@ def test_random_programs_keep_their_bytes_on_every_kernel(profile: str, changes:
     assert counts["pages_unmapped"]
 
 
+@pytest.mark.fast_one_in(5)
 @pytest.mark.parametrize("policy", sorted(SHOOTDOWNS))
 def test_random_programs_keep_their_bytes_under_every_policy(policy: str) -> None:
     """Reclaim's own flushes go through the policy too, deferring ones included."""

@@ -10,6 +10,8 @@ from coalsim.mm.shootdown.registry import SHOOTDOWNS
 from coalsim.mm.shootdown.request import Flush
 from coalsim.units import US
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 BY_INTERRUPTS = ("serial", "broadcast", "linux", "concurrent", "early_ack", "abis", "radixvm", "numapte")
 AT_ONCE = [name for name in SHOOTDOWNS if name != "latr"]
 

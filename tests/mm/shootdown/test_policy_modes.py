@@ -44,6 +44,7 @@ def play(config: SystemConfig, mode: dict[str, bool], seed: int, steps: int) -> 
     )
 
 
+@pytest.mark.fast_one_in(3)
 @pytest.mark.parametrize("name", SHOOTDOWNS)
 def test_all_short_cuts_together_do_not_show(name: str) -> None:
     """One program for each policy, on few processors."""

@@ -11,6 +11,8 @@ from coalsim.mm.virt.file_fault import BUS_ERROR
 from coalsim.mm.virt.task import EINVAL, ENOMEM, Task
 from coalsim.units import PAGE_SIZE
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 P = PAGE_SIZE
 
 

@@ -10,6 +10,8 @@ from coalsim.mm.virt.spin_flag import SpinFlag
 from coalsim.mm.virt.task import Body, Task
 from coalsim.units import PAGE_SIZE, US
 
+pytestmark = pytest.mark.fast_one_in(2, in_turn=True)
+
 PAGES = 200
 AHEAD = {"run_ahead": True, "fast_paths": True, "tick_events": False}
 EXACT = {"run_ahead": True, "fast_paths": False, "tick_events": False}
@@ -87,6 +89,7 @@ def test_a_second_thread_ends_the_privacy() -> None:
     assert both.system.env.events > 2 * lone.system.env.events
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("mode", MODES[1:])
 def test_privacy_may_begin_while_interrupts_come(mode: Mapping[str, bool]) -> None:
     """A sibling flushes and ends before the other has touched everything."""

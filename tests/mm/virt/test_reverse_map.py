@@ -11,6 +11,8 @@ from coalsim.mm.virt.rmap import ReverseMap
 from coalsim.mm.virt.task import Task
 from coalsim.units import PAGE_SIZE, US
 
+pytestmark = pytest.mark.fast_one_in(2, in_turn=True)
+
 P = PAGE_SIZE
 PAGES = 32
 

@@ -12,6 +12,8 @@ from coalsim.mm.virt.spin_flag import SpinFlag
 from coalsim.mm.virt.task import Body, Task
 from coalsim.units import MS, NS, PAGE_SHIFT, PAGE_SIZE, US, Time, Vpn
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 STACK_TOP = 0x80000
 LOCKS: dict[str, Mapping[str, str]] = {
     "rwsem": {"mmap_lock": "rwsem"},

@@ -29,6 +29,7 @@ def test_a_large_area_does_not_keep_what_no_tlb_holds() -> None:
     assert min(known[context.FORGET_AT :]) < 2200
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("name", ["linux", "latr", "abis", "radixvm"])
 def test_forgetting_changes_no_result(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random programs that forget all the time, and never: the same flushes, uses and findings."""

@@ -197,6 +197,7 @@ def test_addresses_come_back_when_there_are_no_others() -> None:
     assert bench.flushes.deferred >= 3
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("mode", [0, 4])
 def test_a_shortage_of_memory_ends_the_wait(mode: int) -> None:
     """Both threads use and give up a sixth of memory again and again; nobody is killed for it."""

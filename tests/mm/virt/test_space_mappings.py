@@ -10,6 +10,8 @@ from coalsim.mm.virt.spin_flag import SpinFlag
 from coalsim.mm.virt.task import EFAULT, EINVAL, ENOMEM, Task
 from coalsim.units import MIB, MS, PAGE_SIZE, US
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 FIXED = 0x4000_0000
 """An address at which nothing is, on a border of page tables."""
 

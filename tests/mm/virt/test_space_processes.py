@@ -12,6 +12,8 @@ from coalsim.mm.virt.spin_flag import SpinFlag
 from coalsim.mm.virt.task import Body, Task
 from coalsim.units import MS, PAGE_SIZE, US, Time, Vpn
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 LITTLE_MEMORY = "pack:1 numa:1(memory=24MB) core:1 pu:1"
 
 

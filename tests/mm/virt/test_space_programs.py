@@ -16,6 +16,8 @@ from coalsim.mm.virt.area import READ, READ_WRITE
 from coalsim.mm.virt.task import Task
 from coalsim.units import NS, PAGE_SHIFT, PAGE_SIZE, US, Time
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 FEW = range(len(KERNELS))
 MANY = range(len(KERNELS), len(KERNELS) + 200)
 ALL_SHORT_CUTS = MODES[4]
@@ -29,6 +31,7 @@ def first_difference(one: tuple[object, ...], other: tuple[object, ...]) -> str:
     return ""
 
 
+@pytest.mark.fast_one_in(3)
 @pytest.mark.parametrize("seed", FEW)
 def test_memory_is_what_it_must_be_and_modes_do_not_show(seed: int) -> None:
     """Each kernel: plain and with all short cuts."""
@@ -122,6 +125,7 @@ def check_policy(name: str, seed: int) -> None:
     assert not first_difference(plain, Program(seed, SHOOTDOWNS[name]).run(dict(ALL_SHORT_CUTS)))
 
 
+@pytest.mark.fast_one_in(3)
 @pytest.mark.parametrize("name", SHOOTDOWNS)
 def test_memory_is_what_it_must_be_under_every_policy(name: str) -> None:
     """Whenever a policy flushes, and however late it frees."""

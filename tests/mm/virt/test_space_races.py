@@ -80,6 +80,7 @@ def frame_0(kernel: tuple[str, Mapping[str, str]]) -> bytes:
 # -- contents --------------------------------------------------------------------------------
 
 
+@pytest.mark.fast_one_in(2)
 def test_a_store_while_the_page_is_discarded(kernel: tuple[str, dict[str, str]]) -> None:
     """It goes to the old frame, which is lost, or to a new one: never to a frame of somebody else."""
     seen: list[bytes] = []
@@ -156,6 +157,7 @@ def break_the_sharing(seen: list[bytes]) -> Race:
     return part
 
 
+@pytest.mark.fast_one_in(2)
 def test_a_discard_while_the_page_is_copied_on_write(kernel: tuple[str, dict[str, str]]) -> None:
     """What the page had before is gone afterwards, though its entry is away while it is copied."""
     seen: list[bytes] = []
@@ -223,6 +225,7 @@ def test_a_frame_that_others_map_stays_taken_until_the_flush_is_done() -> None:
 # -- areas -------------------------------------------------------------------------------------
 
 
+@pytest.mark.fast_one_in(2)
 def test_a_wild_access_to_where_a_mapping_is_moving(kernel: tuple[str, dict[str, str]]) -> None:
     """It waits, or finds nothing there: it never maps a page that the move then overwrites."""
     length = 64 * PAGE_SIZE

@@ -11,6 +11,8 @@ from coalsim.mm.virt.area import NONE, READ
 from coalsim.mm.virt.task import Task
 from coalsim.units import PAGE_SHIFT, PAGE_SIZE
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 GEOMETRIES = ("x86-32", "pae", "x86-64", "x86-64-5")
 TEXT = bytes(range(1, 251)) * 60  # 15,000 bytes, none of them zero
 

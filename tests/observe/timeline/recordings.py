@@ -9,8 +9,9 @@ from short_studies import SHORT
 
 from coalsim.observe.document import ResultDocument
 from coalsim.study.overrides import Setting
+from coalsim.study.planning import Plan, open_study
 from coalsim.study.replay import open_replay
-from coalsim.study.run import Plan, open_study, run_study
+from coalsim.study.run import run_study
 from coalsim.study.timeline import Asked, Recorded, record, wanted_of
 
 TRACE = Path(__file__).parents[2] / "data" / "compile_excerpt.perf.txt.gz"

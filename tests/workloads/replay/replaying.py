@@ -11,7 +11,7 @@ from coalsim.locks.queued import QueuedLock
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.histogram import Histogram
 from coalsim.profiles.profile import load_profile
-from coalsim.study.run import measure
+from coalsim.study.measuring import measure
 from coalsim.topology.machine import Machine
 from coalsim.topology.presets import load_machine
 from coalsim.workloads.replay.load import Replay, ReplayPlan

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from replaying import Run, cache_alloc, cache_free, line, new_system, page_alloc, page_free
 
-from coalsim.study.run import measure
+from coalsim.study.measuring import measure
 from coalsim.units import US
 from coalsim.workloads.replay.load import Replay, ReplayPlan
 
@@ -34,6 +34,7 @@ def peak_of(path: Path, turns: int, mode: Literal["open", "closed"]) -> int:
     return peak
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("mode", ["open", "closed"])
 def test_memory_does_not_grow_with_the_length_of_the_trace(
     tmp_path: Path, mode: Literal["open", "closed"]

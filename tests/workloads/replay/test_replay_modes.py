@@ -41,6 +41,7 @@ CASES = {
 }
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("case", CASES)
 def test_a_recording_replays_to_the_same_bytes_in_the_quick_mode(case: str) -> None:
     """The reference and what runs ahead, takes short cuts and has no tick events give one document."""

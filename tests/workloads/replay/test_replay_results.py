@@ -68,6 +68,7 @@ def test_one_layer_leaves_the_other_out(layer: str, phases: str) -> None:
     assert (run.trace["slab_overlap"] == 0) == (layer == "pages")
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("clones", [2, 16])
 def test_clones_do_the_same_work_in_memory_of_their_own(clones: int) -> None:
     """K copies do K times the operations and hold K times the memory; the trace is counted once."""

@@ -74,6 +74,7 @@ def test_mmap2_never_faults_but_links_each_area_into_its_file(run_load: Runner, 
     assert sum(row["contentions"] for row in rows) == 0
 
 
+@pytest.mark.fast_one_in(2)
 @BOTH
 def test_tlb_flush1_copies_with_a_flush_where_a_read_has_mapped_the_page(run_load: Runner, mode: str) -> None:
     """The read of the first page of 64 KiB maps the others, whose writes then copy with a flush."""
@@ -88,6 +89,7 @@ def test_tlb_flush1_copies_with_a_flush_where_a_read_has_mapped_the_page(run_loa
     assert both.flushes >= 2 * pages + files(both).private_copies
 
 
+@pytest.mark.fast_one_in(2)
 @BOTH
 def test_tlb_flush3_makes_mapped_pages_writable_without_a_flush(run_load: Runner, mode: str) -> None:
     """All but the first write in 64 KiB only gain the right; each madvise flushes."""
@@ -111,6 +113,7 @@ def check_modes(run_load: Runner, kind: str, mode: str, engines: Sequence[dict[s
         assert run_load(kind, parameters, mode=engine).text == plain.text, engine
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("kind", KINDS)
 @BOTH
 def test_the_quick_mode_of_the_engine_agrees_with_the_reference(
@@ -151,8 +154,14 @@ def test_page_fault3_goes_on_where_memory_is_reclaimed(run_load: Runner) -> None
     assert ran.system.vm.kernel.cache.device.pages_written
 
 
-@pytest.mark.parametrize("kind", ["page_fault2", "page_fault3", "tlb_flush1", "tlb_flush3"])
-@BOTH
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        pytest.param(kind, mode, marks=() if (number + place) % 2 else pytest.mark.slow)
+        for number, mode in enumerate(("threads", "processes"))
+        for place, kind in enumerate(("page_fault2", "page_fault3", "tlb_flush1", "tlb_flush3"))
+    ],
+)
 def test_what_became_of_file_faults_is_told_and_adds_up(run_load: Runner, kind: str, mode: str) -> None:
     """Each fault of these testcases ends as one of the cases that the summary names."""
     ran = run_load(kind, {"cpus": 3, "mode": mode, "mib": 1, "rounds": 2})

@@ -9,6 +9,8 @@ import pytest
 from coalsim.errors import ConfigError
 from coalsim.study.loads import WORKLOADS
 
+pytestmark = pytest.mark.fast_one_in(2, in_turn=True)
+
 Runner = Callable[..., Any]
 
 BOTH = pytest.mark.parametrize("mode", ["threads", "processes"])
@@ -130,6 +132,7 @@ def test_threads_of_one_process_wait_where_processes_do_not(run_load: Runner) ->
     assert rates["threads", 4]["mean"] > 2 * rates["threads", 1]["mean"]
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize(
     ("kind", "parameters"),
     [

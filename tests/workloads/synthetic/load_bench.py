@@ -10,7 +10,7 @@ from coalsim.observe.document import ResultDocument, dump
 from coalsim.observe.histogram import Histogram
 from coalsim.profiles.profile import load_profile
 from coalsim.study.loads import WORKLOADS
-from coalsim.study.run import measure
+from coalsim.study.measuring import measure
 from coalsim.topology.presets import load_machine
 from coalsim.units import Time
 from coalsim.workloads.base import Workload

@@ -56,13 +56,21 @@ KERNELS: list[tuple[str, dict[str, str]]] = [
 MACHINES = ("coal", "westmere-ep")
 
 
+def kernels_of(name: str) -> int:
+    """How many of the kernels matter to a load: locks and lines use no memory."""
+    return 2 if LOADS[name][0] in ("lock_loop", "line_contention") else len(KERNELS)
+
+
 EACH_ON_EACH = pytest.mark.parametrize(
     ("name", "kernel"),
     [
-        (name, kernel)
-        for name, (kind, _, _) in LOADS.items()
-        for kernel in range(len(KERNELS))
-        if kernel < 2 or kind not in ("lock_loop", "line_contention")  # they use no memory
+        pytest.param(
+            name,
+            kernel,  # each load is fast with one of them, so each of them with a fifth of the loads
+            marks=() if kernel == number % kernels_of(name) else pytest.mark.slow,
+        )
+        for number, name in enumerate(LOADS)
+        for kernel in range(kernels_of(name))
     ],
 )
 

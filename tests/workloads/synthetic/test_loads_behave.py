@@ -10,6 +10,8 @@ from coalsim.mm.kmem.magazine_types import fixed_type
 from coalsim.observe.document import ResultDocument
 from coalsim.units import MS, NS, US, Time
 
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
+
 FREE_LOCKS = {"hz": "0", "cost.lock_uncontended": "0ps", "cost.lock_release": "0ps"}
 
 

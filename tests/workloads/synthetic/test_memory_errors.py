@@ -10,6 +10,8 @@ from coalsim.observe.safety_document import SafetyEntry
 from coalsim.units import US
 from coalsim.workloads.synthetic.memory_errors import KINDS
 
+pytestmark = pytest.mark.fast_one_in(2, in_turn=True)
+
 DEBUG = {"debug_redzone": "on", "debug_poison": "on", "debug_quarantine": "32"}
 EACH = 20
 KERNELS = [("coal", {}), ("linux-6.0", {}), ("linux-6.18", {}), ("linux-6.18", {"slab": "sheaves"})]
@@ -67,6 +69,7 @@ def test_a_program_without_mistakes_is_not_accused(profile: str, switches: dict[
     assert "warnings" not in result
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize(
     ("profile", "switches"),
     [
@@ -126,7 +129,8 @@ def test_without_debug_modes_damage_is_silent_and_a_wrong_free_is_fatal() -> Non
 def test_a_fatal_mistake_ends_the_run_with_its_report_and_all_findings(fatal: str, words: str) -> None:
     """The document holds what was found up to then."""
     from coalsim.study.overrides import parse_settings
-    from coalsim.study.run import open_study, run_study
+    from coalsim.study.planning import open_study
+    from coalsim.study.run import run_study
 
     settings = ("workload.rounds=60", "workload.errors=2", f"workload.fatal={fatal}")
     result = run_study(open_study("memory_errors", parse_settings(settings)))

@@ -23,7 +23,7 @@ def number(document: ResultDocument, *path: str) -> float:
     return found
 
 
-SCAN = {"run.warmup": "0", "run.duration": "3ms", "machine.memory": "4MiB", "workload.mib": "12"}
+SCAN = {"run.warmup": "0", "run.duration": "2ms", "machine.memory": "4MiB", "workload.mib": "12"}
 
 
 @cache
@@ -71,7 +71,7 @@ def test_stalls_for_pages_of_processes_are_those_of_the_movable_zone() -> None:
 
 def test_pages_are_stolen_once_whoever_is_asked() -> None:
     """The pressure part, by node too, and /proc/vmstat agree where a run crosses the warm-up's end."""
-    document = coalsim.run("reclaim_flushes", {**SCAN, "run.warmup": "1ms", "run.duration": "2ms"})
+    document = coalsim.run("reclaim_flushes", {**SCAN, "run.warmup": "1ms", "run.duration": "1ms"})
     vmstat, pressure = document["memory"]["vmstat"], document["pressure"]
     for name in ("pgsteal_kswapd", "pgsteal_direct"):
         assert pressure["counts"][name] == vmstat[name] > 0

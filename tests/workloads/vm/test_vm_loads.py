@@ -10,6 +10,8 @@ from coalsim.cli import main as command_line
 from coalsim.errors import ConfigError
 from coalsim.units import NS
 
+pytestmark = pytest.mark.fast_one_in(2, in_turn=True)
+
 Runner = Callable[..., Any]
 
 MODES = (
@@ -113,6 +115,7 @@ def test_only_the_call_that_takes_shared_pages_away_is_counted(
     assert ran.document["latency_ns"]["max"] * NS <= operation.latencies.total
 
 
+@pytest.mark.fast_one_in(3)
 @pytest.mark.parametrize("pages", [1, 64, 600])
 def test_what_lies_beside_the_pages_keeps_their_table(run_load: Runner, pages: int) -> None:
     """Unless they are alone in it: then every munmap frees one more, or as many as they fill."""
@@ -146,6 +149,7 @@ def test_copies_of_the_table_are_kept_like_the_table(run_load: Runner, switches:
     assert freed("own", 12) >= freed("own", 1) + 2 * 11  # two copies at least, each time
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize("pages", [1, 64])
 def test_lazy_messages_put_the_flush_off_where_the_table_stays(run_load: Runner, pages: int) -> None:
     """The study as it comes: nobody is interrupted, and the call is shorter than one that asks all."""
@@ -269,6 +273,7 @@ def test_a_collector_protects_without_a_fault(run_load: Runner) -> None:
     assert ran.system.vm.flush_counts.targets >= 12 * 2
 
 
+@pytest.mark.fast_one_in(3)
 @pytest.mark.parametrize("seed", ["1", "2", "3"])
 def test_mutators_that_were_long_away_pass_the_last_safepoint(
     capsys: pytest.CaptureFixture[str], seed: str
@@ -359,6 +364,7 @@ def test_threads_that_unmap_their_ranges_never_take_anothers(run_load: Runner) -
 # -- the same in all modes
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize(
     ("kind", "parameters"),
     [

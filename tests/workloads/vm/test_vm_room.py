@@ -16,7 +16,7 @@ from coalsim.mm.virt.task import Task
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.histogram import Histogram
 from coalsim.profiles.profile import load_profile
-from coalsim.study.run import measure
+from coalsim.study.measuring import measure
 from coalsim.topology.machine import Machine
 from coalsim.topology.presets import load_machine
 from coalsim.units import MS, PAGE_SIZE, US, CpuId, NodeId
@@ -151,6 +151,7 @@ def test_processes_have_addresses_of_their_own(run_load: Runner) -> None:
     assert ran.ops == 6
 
 
+@pytest.mark.fast_one_in(2)
 @pytest.mark.parametrize(("kind", "pages"), [("radixvm_pipeline", 1), ("radixvm_local", 256)])
 def test_the_regions_that_fit_are_all_used(run_load: Runner, kind: str, pages: int) -> None:
     """Eleven, 256 MiB apart, fit below the stack of x86-32; the twelfth thread has nowhere to go."""
