@@ -84,6 +84,7 @@ def test_other_commands_print_one_document(
     assert text.endswith("\n")
 
 
+@pytest.mark.fast_one_in(4)
 @pytest.mark.parametrize("name", named_studies())
 def test_every_study_has_the_promised_keys(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """And they fit each other: time adds up to the picosecond, rates are counts by time."""
