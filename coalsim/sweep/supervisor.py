@@ -2,10 +2,10 @@
 
 Each worker has one task at a time, so it is known which run took a worker with it:
 
-    a worker dies           its run is begun again, on another worker
+    a worker dies           its run is begun again, on another worker; one that it had not begun is not blamed
     the same run once more  the run is marked `crashed`; the others go on
     a run takes too long    its worker is killed, the run marked `timeout`
-    workers do not start    three in a row end the study: the host is at fault, no run is
+    workers do not begin    three in a row end the study: the host is at fault, no run is
 
 One thread per worker reads its pipe; all else happens in the thread that calls.  Workers are
 programs of their own (`worker.py`) and inherit nothing but pipes: BLAS and OpenMP use one thread
@@ -55,6 +55,7 @@ class _Worker:
     task: Task | None = None
     began: float = field(default_factory=monotonic)
     is_ready: bool = False
+    has_begun: bool = False  # with the task
 
     @property
     def stdin(self) -> IO[bytes]:
@@ -94,7 +95,7 @@ class LocalPool:
         """The rows that are there, waiting for the first one for at most so long.
 
         Raises:
-            ConfigError: several in a row ended before they were ready.
+            ConfigError: several in a row ended before they began with a run.
         """
         until = monotonic() + seconds
         while not self._rows:
@@ -153,7 +154,7 @@ class LocalPool:
             self._start()
 
     def _give(self, worker: _Worker, task: Task) -> None:
-        worker.task, worker.began = task, monotonic()
+        worker.task, worker.began, worker.has_begun = task, monotonic(), False
         try:
             worker.stdin.write(task_line(task))
             worker.stdin.flush()
@@ -182,7 +183,9 @@ class LocalPool:
         if not line:
             self._died(worker)
         elif not worker.is_ready and "ready" in json.loads(line):
-            worker.is_ready, self._failed_starts = True, 0
+            worker.is_ready = True
+        elif not worker.has_begun and "begun" in json.loads(line):
+            worker.has_begun, self._failed_starts = True, 0
         else:
             row = row_from(line)
             assert worker.task is not None
@@ -194,13 +197,16 @@ class LocalPool:
     def _died(self, worker: _Worker) -> None:
         self._workers.remove(worker)
         _bury(worker)
-        if worker.task is not None:
+        if worker.task is not None and worker.has_begun:
             self._blame(worker.task, how_it_ended(worker.process.returncode))
-        elif not worker.is_ready:
+            return
+        if worker.task is not None:
+            self._waiting.appendleft(worker.task)
+        if worker.task is not None or not worker.is_ready:
             self._failed_starts += 1
             if self._failed_starts >= MOST_FAILED_STARTS:
                 how = how_it_ended(worker.process.returncode)
-                message = f"{MOST_FAILED_STARTS} workers in a row ended before they were ready, at last {how}"
+                message = f"{MOST_FAILED_STARTS} workers in a row ended before they began, at last {how}"
                 remedy = "see what they wrote above, and the limits on memory and processes"
                 raise ConfigError([Problem(where="--jobs", message=message, remedy=remedy)])
 

@@ -4,7 +4,8 @@ It is started by `supervisor.py` with pipes for stdin and stdout.  When stdin en
 coordinator is gone, for whatever reason, and the worker ends at once, also in the middle of a
 run: a killed coordinator leaves nothing behind.  What a user's class prints goes to stderr.
 
-Invariant: stdout carries one line {"ready": pid}, then one row for each task, in their order.
+Invariant: stdout carries one line {"ready": pid}, then for each task, in their order, a line
+{"begun": key} before anything of it is run, and its row.
 """
 
 import json
@@ -58,6 +59,7 @@ def main() -> None:
     _write(out, json.dumps({"ready": os.getpid()}).encode() + b"\n")
     while True:
         task = Task(**json.loads(tasks.get()))
+        _write(out, json.dumps({"begun": task.key}).encode() + b"\n")
         _write(out, row_line(run_task(task)))
 
 
