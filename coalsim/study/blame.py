@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from coalsim.boot import SystemConfig
 from coalsim.errors import ConfigError, Problem
-from coalsim.plugins import failure_in, place_of
+from coalsim.plugins import error_line, failure_in, place_of
 
 
 def foreign_classes(config: SystemConfig, load: BaseModel) -> Iterator[tuple[str, type]]:
@@ -31,7 +31,7 @@ def foreign_classes(config: SystemConfig, load: BaseModel) -> Iterator[tuple[str
                 yield key, policy
 
 
-def failure_of_users_class(config: SystemConfig, load: BaseModel, error: Exception) -> ConfigError | None:
+def failure_of_users_class(config: SystemConfig, load: BaseModel, error: BaseException) -> ConfigError | None:
     """What a class that somebody brought along did wrong; None if there is none in the run."""
     foreign = list(foreign_classes(config, load))
     for key, policy in foreign:
@@ -39,14 +39,13 @@ def failure_of_users_class(config: SystemConfig, load: BaseModel, error: Excepti
             return theirs
     if not foreign:
         return None
-    says = f"{type(error).__name__}: {error}".splitlines()[0]
     return ConfigError(
         [
             Problem(
                 where=place_of(policy)[0],
                 line=place_of(policy)[1],
                 key=key,
-                message=f"the run with {policy.__qualname__} failed: {says}",
+                message=f"the run with {policy.__qualname__} failed: {error_line(error)}",
                 remedy="run `coalsim plugins check` on the class; if it keeps all its promises, report this",
             )
             for key, policy in foreign

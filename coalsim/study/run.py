@@ -112,9 +112,9 @@ def _told_with_place(plan: Plan) -> Iterator[None]:
         raise type(error)([plan.spec.located(problem) for problem in error.problems]) from None
     except (LockMisuse, DeadlockError) as bug:
         raise type(bug)(f"{bug}{blame_lock(plan.config)}") from None
-    except KernelBug:
+    except (KernelBug, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # a user's class may raise anything, also what ends a program
         raise (failure_of_users_class(plan.config, plan.spec.workload, error) or error) from None
 
 

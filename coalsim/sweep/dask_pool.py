@@ -22,6 +22,7 @@ from typing import Protocol, Self, cast
 
 from coalsim.errors import ConfigError, Problem
 from coalsim.guarded import clean
+from coalsim.sweep.named_files import with_own_code
 from coalsim.sweep.pools import WorkerState
 from coalsim.sweep.rows import CRASHED, Row, Task, row_of, run_task
 
@@ -186,7 +187,7 @@ class DaskPool:
         elif isinstance(error, KilledWorker) and not was_alone:
             self._suspects.append(task)
         elif isinstance(error, KilledWorker):
-            text = f"its worker ended {ALLOWED_FAILURES + 1} times"
+            text = f"its worker ended {ALLOWED_FAILURES + 1} times{with_own_code(task.config)}"
             self._rows.append(replace(row_of(task, CRASHED, error=text), attempts=2 * (ALLOWED_FAILURES + 1)))
         else:
             raise _failed(error)

@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
 from coalsim.errors import ConfigError, KernelBug
+from coalsim.plugins import error_line
 
 if TYPE_CHECKING:
     from coalsim.observe.document import ResultDocument
@@ -82,7 +83,7 @@ def run_key(point: str, replication: int, seed: int) -> str:
 
 
 def row_of(task: Task, status: str, *, result: str = "", error: str = "", host_s: float = 0.0) -> Row:
-    """The row of a task that was begun once."""
+    """The row of a task that was begun once; its error is text that any file takes."""
     return Row(
         key=task.key,
         point=task.point,
@@ -90,7 +91,7 @@ def row_of(task: Task, status: str, *, result: str = "", error: str = "", host_s
         seed=task.seed,
         status=status,
         result=result,
-        error=error,
+        error=error.encode("utf-8", "backslashreplace").decode("utf-8"),
         host_s=host_s,
         attempts=1,
     )
@@ -121,7 +122,9 @@ def run_task(task: Task) -> Row:
         return row_of(
             task, FAILED, error=f"{type(bug).__name__}: {bug}".strip(), host_s=perf_counter() - began
         )
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return row_of(task, FAILED, error=_unforeseen(error), host_s=perf_counter() - began)
     return row_of(task, DONE, result=result, host_s=perf_counter() - began)
 
@@ -154,5 +157,4 @@ def _unforeseen(error: BaseException) -> str:
 
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
-    lines = str(error).splitlines()
-    return f"{place}{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
+    return f"{place}{error_line(error)}"

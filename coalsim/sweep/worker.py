@@ -39,6 +39,8 @@ def row_from(text: str | bytes) -> Row:
     for name, kinds in _KINDS.items():
         if type(getattr(row, name)) not in kinds:
             raise TypeError(f"the {name} of a row is not {getattr(row, name)!r}")
+    for held in (row.result, row.error):
+        held.encode()  # halves of characters are no text that a file takes
     return row
 
 
