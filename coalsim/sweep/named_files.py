@@ -33,7 +33,7 @@ def names_own_code(config: Mapping[str, object]) -> bool:
 
 
 def with_own_code(config: Mapping[str, object]) -> str:
-    """The classes by file or module of a configuration, for what is said about its run; empty if it has none."""
+    """The classes by file or module of a configuration, for words about its run; may be empty."""
     told = ", ".join(f"{key} = {name}" for key, name in _own_code(config))
     return f", with {told}" if told else ""
 

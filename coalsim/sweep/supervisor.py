@@ -133,6 +133,9 @@ class LocalPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         """End all workers, also in the middle of a run."""
         workers, self._workers = self._workers, []
         for worker in workers:
