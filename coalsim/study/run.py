@@ -48,9 +48,15 @@ def run_study(plan: Plan, watch: Watch | None = None) -> ResultDocument:
     return _completed(plan, result, warmup, [SAME_RUNS] if len(runs) > 1 and all_the_same(runs) else [])
 
 
-def run_replication(plan: Plan, number: int) -> ResultDocument:
-    """One replication alone, counted from 0: the run that it is among those of `run_study`."""
-    warmup = _warmup(plan) if plan.spec.run.warmup == AUTO else None
+def run_replication(plan: Plan, number: int, pilot: WarmupEntry | None = None) -> ResultDocument:
+    """One replication alone: the run that it is among those of `run_study`.
+
+    Args:
+        plan: of the study.
+        number: of the replication, from 0.
+        pilot: what a pilot run of the same plan has found; None runs it, if there has to be one.
+    """
+    warmup = (pilot or _warmup(plan)) if plan.spec.run.warmup == AUTO else None
     lasts = plan.spec.run.given_warmup if warmup is None else warmup["cut_ps"]
     config = replace(plan.config, seed=plan.spec.run.seed + number)
     return _completed(plan, _run_once(plan, config, lasts, number, None), warmup, [])

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from queue import SimpleQueue
 from threading import Thread
 
-from coalsim.sweep.rows import Row, Task, run_task
+from coalsim.sweep.rows import Pilots, Row, Task, run_task
 
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("key", "point", "status", "result", "error"), (str,)),
@@ -56,11 +56,12 @@ def main() -> None:
     os.dup2(2, 1)
     _import_everything()
     tasks: SimpleQueue[bytes] = SimpleQueue()
+    pilots: Pilots = {}
     Thread(target=_read, args=(tasks,), daemon=True).start()
     _write(out, json.dumps({"ready": os.getpid()}).encode() + b"\n")
     while True:
         task = Task(**json.loads(tasks.get()))
-        _write(out, row_line(run_task(task)))
+        _write(out, row_line(run_task(task, pilots)))
 
 
 def _import_everything() -> None:
