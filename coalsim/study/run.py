@@ -13,7 +13,7 @@ from coalsim.errors import ConfigError, DeadlockError, KernelBug, KernelPanic, L
 from coalsim.observe.batches_document import WarmupEntry
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.means import mean_document
-from coalsim.study.blame import blame_lock, failure_of_users_class
+from coalsim.study.blame import blame, failure_of_users_class
 from coalsim.study.injection_outcome import idle_rules
 from coalsim.study.intervals import document_intervals
 from coalsim.study.measuring import measure
@@ -117,7 +117,7 @@ def _told_with_place(plan: Plan) -> Iterator[None]:
     except ConfigError as error:
         raise type(error)([plan.spec.located(problem) for problem in error.problems]) from None
     except (LockMisuse, DeadlockError) as bug:
-        raise type(bug)(f"{bug}{blame_lock(plan.config)}") from None
+        raise type(bug)(f"{bug}{blame(plan.config, plan.spec.workload)}") from None
     except (KernelBug, KeyboardInterrupt):
         raise
     except BaseException as error:  # a user's class may raise anything, also what ends a program
