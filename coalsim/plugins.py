@@ -163,7 +163,8 @@ def _load_file(path: Path, asked: Asked) -> ModuleType:
     if module_name in sys.modules:
         return sys.modules[module_name]
     if not path.is_file():
-        raise asked.refuse(str(path), "no such file", "give the path from the folder that you are in")
+        whose = "that you are in" if asked.folder == Path() else "of the study file"
+        raise asked.refuse(str(path), "no such file", f"give the path from the folder {whose}")
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise asked.refuse(str(path), "not a Python file", "give the name of a .py file")

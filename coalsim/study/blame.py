@@ -60,7 +60,7 @@ def blame(config: SystemConfig, load: BaseModel) -> str:
     for key, policy in foreign_classes(config, load):
         where, line = place_of(policy)
         told += (
-            f"\n{where}:{line}: {key}: {policy.__qualname__} is the {CLASS_KEYS[key]}; its promises are tried "
-            f"one by one by `coalsim plugins check {where}:{policy.__qualname__}`"
+            f"\n{where}:{line}: {key}: {policy.__qualname__} is the {CLASS_KEYS[key]}; its promises are "
+            f"tried one by one by `coalsim plugins check {where}:{policy.__qualname__}`"
         )
     return told
