@@ -17,6 +17,7 @@ its file and line; it never escapes as a traceback.
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 LONGEST_SHOWN = 120
 """Characters of a foreign answer that a message shows."""
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""Of an object in memory: another one in each process, so no message has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +163,8 @@ def _load_file(path: Path, asked: Asked) -> ModuleType:
     if module_name in sys.modules:
         return sys.modules[module_name]
     if not path.is_file():
-        raise asked.refuse(str(path), "no such file", "give the path from the folder that you are in")
+        whose = "that you are in" if asked.folder == Path() else "of the study file"
+        raise asked.refuse(str(path), "no such file", f"give the path from the folder {whose}")
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise asked.refuse(str(path), "not a Python file", "give the name of a .py file")
@@ -200,7 +204,7 @@ def _load_failure(name: str, path: Path | None, error: BaseException, asked: Ask
         where=where,
         line=line,
         key=asked.key,
-        message=f"does not load: {_says(error)}",
+        message=f"does not load: {error_line(error)}",
         remedy="mend this line",
     )
     return ConfigError([problem])
@@ -224,7 +228,7 @@ def failure_in(module: str, error: BaseException, key: str) -> ConfigError | Non
     if found is None:
         return None
     where, line, cause = found
-    message = f"failed while it ran: {_says(cause)}"
+    message = f"failed while it ran: {error_line(cause)}"
     return ConfigError(
         [Problem(where=where, line=line, key=key, message=message, remedy="mend what this line does")]
     )
@@ -262,15 +266,19 @@ def place_of(owner: type, method: str = "") -> tuple[str, int]:
 def shown(value: object) -> str:
     """A foreign answer, for a message: short, whatever it is, and even if it cannot be shown."""
     try:
-        text = repr(value)
+        text = _ADDRESS.sub("", repr(value))
     except Exception:
         text = f"something of type {type(value).__name__}"
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
-def _says(error: BaseException) -> str:
-    """An exception in one line."""
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
+def error_line(error: BaseException) -> str:
+    """An exception in one line, whatever it is, and even if it cannot say it."""
+    try:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+    except Exception:
+        text = ""
+    text = _ADDRESS.sub("", text)
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text.strip() else type(error).__name__
 
 

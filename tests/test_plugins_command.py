@@ -22,11 +22,13 @@ STORM = tuple(
     )
 )
 BROKEN = '''"""Broken in many ways."""
+from simpy import Event
 from coalsim.locks.base import SpinLock
 from coalsim.locks.ticket import TicketLock
 from coalsim.mm.phys.allocator import FrameAllocator
 from coalsim.mm.phys.placement import Local
 from coalsim.mm.reclaim.victim_rules import VictimRule
+from coalsim.mm.shootdown.linux import LinuxShootdown
 from coalsim.study.own_loads import Load
 
 
@@ -88,6 +90,11 @@ class Yields(Load):
 class NoGenerator(Load):
     def thread(self, host, cpu, shared):
         return 5
+
+
+class Endless(LinuxShootdown):
+    def flush(self, cpu, request):
+        yield from cpu.wait_for(Event(cpu.env), "ipi")
 
 
 class Other:
@@ -181,6 +188,18 @@ def test_a_broken_lock_is_named_in_the_kernels_report(
     """It lets two in, or nobody: the kernel broke, and the report says whose lock it was."""
     errors = said(capsys, "run", "lock_loop", *BRIEF, "--set", f"kernel.lock={file}:{name}", code=3)
     assert f"{file}:{line_of(f'class {name}')}: kernel.lock: {name} is the lock" in errors
+
+
+def test_a_shootdown_policy_that_never_comes_back_is_named_in_the_kernels_report(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing can happen any more, and the report says whose class took part and how to try it."""
+    policy = f"{file}:Endless"
+    asked = ("run", "munmap_shared", *BRIEF, "--set", "workload.cpus=4")
+    errors = said(capsys, *asked, "--set", f"kernel.shootdown={policy}", code=3)
+    place = f"{file}:{line_of('class Endless')}"
+    assert f"{place}: kernel.shootdown: Endless is the shootdown policy" in errors
+    assert f"`coalsim plugins check {policy}`" in errors
 
 
 def test_a_study_file_alone_loads_no_class(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from coalsim.cli.options import size_of
+from coalsim.errors import ConfigError, Problem
 from coalsim.guarded import DEFAULT_MAX_INPUT
 from coalsim.units import format_size
 
@@ -85,9 +86,17 @@ def check(
     """Say every mistake in STUDY, or how much there is to run."""
     from coalsim.sweep.outline import outline_document, size_lines
 
-    sweep = _opened(name, settings, axes, quick, trust, max_input)
-    if not quick and isinstance(sweep.document.raw.get("quick"), dict):
-        _opened(name, settings, axes, True, trust, max_input)  # says what is wrong with the short variant
+    variants = (False, True) if _has_quick(name) and not quick else (quick,)
+    problems: dict[Problem, None] = {}  # an ordered set: what is wrong with both is told once
+    sweeps = []
+    for variant in variants:
+        try:
+            sweeps.append(_opened(name, settings, axes, variant, trust, max_input))
+        except ConfigError as error:
+            problems.update(dict.fromkeys(error.problems))
+    if problems:
+        raise ConfigError(sorted(problems, key=lambda problem: (problem.where, problem.line)))
+    sweep = sweeps[0]
     if as_json:
         _print_json(outline_document(sweep))
         return
@@ -123,6 +132,13 @@ def schema() -> None:
     click.echo(
         (Path(__file__).parents[1] / "data" / "study.schema.json").read_text(encoding="utf-8"), nl=False
     )
+
+
+def _has_quick(name: str) -> bool:
+    """Whether a study has a short variant."""
+    from coalsim.study.document import find_study, read_document
+
+    return isinstance(read_document(find_study(name)).raw.get("quick"), dict)
 
 
 def _opened(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from coalsim.errors import CoalsimError
-from coalsim.plugins import failure_in, place_of
+from coalsim.plugins import error_line, failure_in, place_of
 
 PATIENCE = 30
 """Seconds that the trial of one promise may take."""
@@ -36,8 +36,8 @@ class Broken(Exception):
         self.again = again
 
 
-class _OutOfPatience(BaseException):
-    """Raised by the alarm; no `except Exception` of the class under test catches it."""
+class _OutOfPatience(KeyboardInterrupt):
+    """Raised by the alarm; whatever lets Ctrl-C through lets it through."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +119,11 @@ class Trials:
             detail = str(error)
         except _OutOfPatience:
             detail = f"it has not come back after {PATIENCE} s"
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             theirs = failure_in(self._owner.__module__, error, "")
-            detail = str(theirs) if theirs is not None else f"{type(error).__name__}: {error}"
+            detail = str(theirs) if theirs is not None else error_line(error)
         detail = detail.strip() or detail
         self._verdicts.append(
             Verdict(promise=promise, claim=claim, passed=not detail, detail=detail, again=again)

@@ -35,7 +35,7 @@ from coalsim.locks.seqlock import SequenceLock
 from coalsim.locks.tas import TasLock
 from coalsim.locks.ticket import TicketLock
 from coalsim.locks.ttas import TtasLock
-from coalsim.plugins import Asked, Registry, failure_in, find_class
+from coalsim.plugins import Asked, Registry, error_line, failure_in, find_class
 
 LOCKS: Mapping[str, type[Lock]] = {
     "tas": TasLock,
@@ -100,7 +100,7 @@ def make_lock(policy: type[Lock], lock_class: LockClass, name: str, setup: LockS
             raise theirs from None
         problem = Problem(
             key="kernel.lock",
-            message=f"{policy.__qualname__} cannot be made: {type(error).__name__}: {error}",
+            message=f"{policy.__qualname__} cannot be made: {error_line(error)}",
             remedy="its constructor takes (lock_class, name, setup) and passes them on to SpinLock",
         )
         raise ConfigError([problem]) from error

@@ -2,8 +2,8 @@
 
 A class that raises is named with the line that did it.  One that has left no line on the
 way, because it answered nonsense and something of ours fell over it, is named as the
-foreign part of the run.  A broken lock shows as a lock taken twice or as processors that
-wait for ever; the report then says whose lock it was.
+foreign part of the run.  A broken lock or policy shows as a lock taken twice or as processors
+that wait for ever; the report then says who took part.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from coalsim.boot import SystemConfig
 from coalsim.errors import ConfigError, Problem
-from coalsim.plugins import failure_in, place_of
+from coalsim.plugins import error_line, failure_in, place_of
+from coalsim.study.spec import CLASS_KEYS
 
 
 def foreign_classes(config: SystemConfig, load: BaseModel) -> Iterator[tuple[str, type]]:
@@ -31,7 +32,7 @@ def foreign_classes(config: SystemConfig, load: BaseModel) -> Iterator[tuple[str
                 yield key, policy
 
 
-def failure_of_users_class(config: SystemConfig, load: BaseModel, error: Exception) -> ConfigError | None:
+def failure_of_users_class(config: SystemConfig, load: BaseModel, error: BaseException) -> ConfigError | None:
     """What a class that somebody brought along did wrong; None if there is none in the run."""
     foreign = list(foreign_classes(config, load))
     for key, policy in foreign:
@@ -39,14 +40,13 @@ def failure_of_users_class(config: SystemConfig, load: BaseModel, error: Excepti
             return theirs
     if not foreign:
         return None
-    says = f"{type(error).__name__}: {error}".splitlines()[0]
     return ConfigError(
         [
             Problem(
                 where=place_of(policy)[0],
                 line=place_of(policy)[1],
                 key=key,
-                message=f"the run with {policy.__qualname__} failed: {says}",
+                message=f"the run with {policy.__qualname__} failed: {error_line(error)}",
                 remedy="run `coalsim plugins check` on the class; if it keeps all its promises, report this",
             )
             for key, policy in foreign
@@ -54,13 +54,13 @@ def failure_of_users_class(config: SystemConfig, load: BaseModel, error: Excepti
     )
 
 
-def blame_lock(config: SystemConfig) -> str:
-    """Whose lock it was that was misused or never passed on; empty if it is one of ours."""
-    for policy in dict.fromkeys((config.lock, config.load_lock)):
-        if policy is not None and not policy.__module__.startswith("coalsim."):
-            where, line = place_of(policy)
-            return (
-                f"\n{where}:{line}: kernel.lock: {policy.__qualname__} is the lock; its promises are tried "
-                f"one by one by `coalsim plugins check {where}:{policy.__qualname__}`"
-            )
-    return ""
+def blame(config: SystemConfig, load: BaseModel) -> str:
+    """Whose classes took part in a run that misused locks or waits for ever; empty if only ours did."""
+    told = ""
+    for key, policy in foreign_classes(config, load):
+        where, line = place_of(policy)
+        told += (
+            f"\n{where}:{line}: {key}: {policy.__qualname__} is the {CLASS_KEYS[key]}; its promises are "
+            f"tried one by one by `coalsim plugins check {where}:{policy.__qualname__}`"
+        )
+    return told

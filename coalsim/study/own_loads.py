@@ -27,7 +27,7 @@ from simpy.events import Event
 from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.errors import CoalsimError, ConfigError
-from coalsim.plugins import Asked, Registry, failure_in, find_class, names_code, nonsense, shown
+from coalsim.plugins import Asked, Registry, error_line, failure_in, find_class, names_code, nonsense, shown
 from coalsim.study.parameters import Parameters
 from coalsim.units import CpuId
 from coalsim.workloads.base import Host, VirtualHost, Workload
@@ -186,7 +186,7 @@ class Watched:
         except CoalsimError:
             raise
         except Exception as error:
-            what = f"fails in {method}: {type(error).__name__}: {error}"
+            what = f"fails in {method}: {error_line(error)}"
             raise failure_in(self._owner.__module__, error, KEY) or self._wrong(method, what) from error
 
     def _wrong(self, method: str, what: str) -> ConfigError:

@@ -13,7 +13,7 @@ from coalsim.errors import ConfigError, DeadlockError, KernelBug, KernelPanic, L
 from coalsim.observe.batches_document import WarmupEntry
 from coalsim.observe.document import ResultDocument
 from coalsim.observe.means import mean_document
-from coalsim.study.blame import blame_lock, failure_of_users_class
+from coalsim.study.blame import blame, failure_of_users_class
 from coalsim.study.injection_outcome import idle_rules
 from coalsim.study.intervals import document_intervals
 from coalsim.study.measuring import measure
@@ -48,9 +48,15 @@ def run_study(plan: Plan, watch: Watch | None = None) -> ResultDocument:
     return _completed(plan, result, warmup, [SAME_RUNS] if len(runs) > 1 and all_the_same(runs) else [])
 
 
-def run_replication(plan: Plan, number: int) -> ResultDocument:
-    """One replication alone, counted from 0: the run that it is among those of `run_study`."""
-    warmup = _warmup(plan) if plan.spec.run.warmup == AUTO else None
+def run_replication(plan: Plan, number: int, pilot: WarmupEntry | None = None) -> ResultDocument:
+    """One replication alone: the run that it is among those of `run_study`.
+
+    Args:
+        plan: of the study.
+        number: of the replication, from 0.
+        pilot: what a pilot run of the same plan has found; None runs it, if there has to be one.
+    """
+    warmup = (pilot or _warmup(plan)) if plan.spec.run.warmup == AUTO else None
     lasts = plan.spec.run.given_warmup if warmup is None else warmup["cut_ps"]
     config = replace(plan.config, seed=plan.spec.run.seed + number)
     return _completed(plan, _run_once(plan, config, lasts, number, None), warmup, [])
@@ -111,10 +117,10 @@ def _told_with_place(plan: Plan) -> Iterator[None]:
     except ConfigError as error:
         raise type(error)([plan.spec.located(problem) for problem in error.problems]) from None
     except (LockMisuse, DeadlockError) as bug:
-        raise type(bug)(f"{bug}{blame_lock(plan.config)}") from None
-    except KernelBug:
+        raise type(bug)(f"{bug}{blame(plan.config, plan.spec.workload)}") from None
+    except (KernelBug, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # a user's class may raise anything, also what ends a program
         raise (failure_of_users_class(plan.config, plan.spec.workload, error) or error) from None
 
 

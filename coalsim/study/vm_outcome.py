@@ -16,6 +16,7 @@ from coalsim.observe.vm_document import (
     OracleEntry,
     VirtualMemoryEntry,
 )
+from coalsim.plugins import names_code
 from coalsim.units import PAGE_SHIFT
 
 
@@ -127,5 +128,15 @@ def check_promises(result: ResultDocument) -> None:
         policy = f" of {clean(result['vm']['policy'])}" if "vm" in result else ""
         raise BrokenPromise(
             f"{broken:,} broken promises{policy}: translations were used after their end had been reported; "
-            "the oracle's findings say where"
+            f"the oracle's findings say where{_whose(result)}"
         )
+
+
+def _whose(result: ResultDocument) -> str:
+    """The shootdown policy of a result if it is a user's class; else empty."""
+    match result.get("config"):
+        case {"kernel": {"shootdown": str() as name}} if names_code(name):
+            shown = clean(name)
+            told = f"its promises are tried one by one by `coalsim plugins check {shown}`"
+            return f"\nkernel.shootdown = {shown}: {told}"
+    return ""

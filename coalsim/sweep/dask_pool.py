@@ -1,29 +1,36 @@
 """DaskPool: the runs on a cluster of Dask distributed, one of somebody's or one on this host.
 
-Dask begins the runs of a worker that dies again, elsewhere; after `ALLOWED_FAILURES` deaths it
-gives a run up.  A worker may hold several runs when it dies, and all of them are blamed; so a run
-that Dask gave up is begun once more, alone, and is `crashed` only if that ends the same way.
+Runs are done by processes of our own below Dask's workers (`supervisor.py`): a run that dies or
+hangs takes one of those with it and is blamed as on one host.  Dask's workers live on, which not
+every cluster starts again.  The processes rest between two runs of a study and end with it.
 
-With a timeout each run is a process of its own below its Dask worker, for nothing else can end
-a run there.  The connection is as safe as its `Tls` says: without one, run Dask on networks that
-you trust only.
+Dask begins the runs of a worker that dies itself again, elsewhere; after `ALLOWED_FAILURES` deaths
+it gives a run up.  A worker may hold several runs when it dies, and all of them are blamed; so a
+run that Dask gave up is begun once more, alone, and is `crashed` only if that ends the same way.
 
-Invariant: a run is only done by workers whose coalsim is the coordinator's, to the byte.
+The connection is as safe as its `Tls` says: without one, run Dask on networks that you trust only.
+
+Invariant: a run is only done by workers whose coalsim is the coordinator's, to the byte, and by
+processes that have loaded no class for another study.
 """
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 from types import TracebackType
 from typing import Protocol, Self, cast
+from uuid import uuid4
 
 from coalsim.errors import ConfigError, Problem
 from coalsim.guarded import clean
+from coalsim.sweep.named_files import with_own_code
 from coalsim.sweep.pools import WorkerState
-from coalsim.sweep.rows import CRASHED, Row, Task, row_of, run_task
+from coalsim.sweep.rows import CRASHED, Row, Task, row_of
+from coalsim.sweep.supervisor import LocalPool
 
 ALLOWED_FAILURES = 3
 CONNECT_S = 10.0
@@ -59,6 +66,7 @@ class _Client(Protocol):
     def submit(self, call: Callable[..., Row], *args: object, pure: bool, key: str) -> _Future: ...
     def nthreads(self) -> Mapping[str, int]: ...
     def cancel(self, futures: Sequence[_Future], force: bool) -> None: ...
+    def run(self, call: Callable[[], None], *, on_error: str) -> object: ...
     def close(self) -> None: ...
 
 
@@ -66,6 +74,12 @@ class _Cluster(Protocol):
     """What we use of Dask's local cluster."""
 
     def close(self) -> None: ...
+
+
+class _Security(Protocol):
+    """What we use of Dask's security."""
+
+    def get_connection_args(self, role: str) -> Mapping[str, object]: ...
 
 
 class OtherProgram(Exception):
@@ -92,6 +106,7 @@ class DaskPool:
 
         self._timeout = timeout
         self._fingerprint = fingerprint()
+        self._study = uuid4().hex
         self._client, self._cluster = _connected(address, local, tls or Tls())
         self._under_way: dict[str, tuple[Task, _Future, float]] = {}
         self._suspects: deque[Task] = deque()  # each will be alone
@@ -151,13 +166,22 @@ class DaskPool:
         self._under_way.clear()
         if futures:
             self._client.cancel(futures, force=True)
+        if self._cluster is None:
+            with suppress(OSError, TimeoutError):  # a worker that has left has no processes either
+                self._client.run(end_resting, on_error="ignore")
         self._client.close()
         if self._cluster is not None:
             self._cluster.close()
 
     def _send(self, task: Task) -> None:
         future = self._client.submit(
-            run_on_worker, task, self._fingerprint, self._timeout, pure=False, key=f"coalsim-{task.key}"
+            run_on_worker,
+            task,
+            self._fingerprint,
+            self._study,
+            self._timeout,
+            pure=False,
+            key=f"coalsim-{task.key}",
         )
         self._under_way[task.key] = (task, future, monotonic())
         future.add_done_callback(partial(self._tell, task.key))
@@ -186,31 +210,61 @@ class DaskPool:
         elif isinstance(error, KilledWorker) and not was_alone:
             self._suspects.append(task)
         elif isinstance(error, KilledWorker):
-            text = f"its worker ended {ALLOWED_FAILURES + 1} times"
+            text = f"its worker ended {ALLOWED_FAILURES + 1} times{with_own_code(task.config)}"
             self._rows.append(replace(row_of(task, CRASHED, error=text), attempts=2 * (ALLOWED_FAILURES + 1)))
         else:
             raise _failed(error)
 
 
-def run_on_worker(task: Task, fingerprint: str, timeout: float | None) -> Row:
-    """Do one run in a process of Dask's.
+def run_on_worker(task: Task, fingerprint: str, study: str, timeout: float | None) -> Row:
+    """Do one run below a process of Dask's.
+
+    Args:
+        task: the run.
+        fingerprint: of the coordinator's coalsim.
+        study: a name of the sweep that no other has.
+        timeout: host seconds that the run may take; None is any time.
 
     Raises:
         OtherProgram: the coalsim here is not the one that asks.
+        ConfigError: processes cannot be started here.
     """
     from coalsim.sweep import keys
 
     if keys.fingerprint() != fingerprint:
         raise OtherProgram("its coalsim is another one than the coordinator's")
-    if timeout is None:
-        return run_task(task)
-    from coalsim.sweep.supervisor import LocalPool
-
-    with LocalPool(1, timeout) as pool:
+    pool = _rested(study) or LocalPool(1, timeout)
+    try:
         pool.submit(task)
-        while not (rows := pool.wait(timeout)):
+        while not (rows := pool.wait(LOOK_AGAIN_S)):
             pass
+    except BaseException:
+        pool.close()
+        raise
+    _resting().put((study, pool))
     return rows[0]
+
+
+@cache
+def _resting() -> "SimpleQueue[tuple[str, LocalPool]]":
+    """Pools below this process that have nothing to do, each with its study."""
+    return SimpleQueue()
+
+
+def _rested(study: str) -> LocalPool | None:
+    """A pool of a study that has nothing to do; those of other studies end."""
+    with suppress(Empty):
+        while True:
+            owner, pool = _resting().get_nowait()
+            if owner == study:
+                return pool
+            pool.close()
+    return None
+
+
+def end_resting() -> None:
+    """End the processes below this one that have nothing to do."""
+    _rested("")
 
 
 def _connected(address: str, local: int, tls: Tls) -> tuple[_Client, _Cluster | None]:
@@ -219,16 +273,20 @@ def _connected(address: str, local: int, tls: Tls) -> tuple[_Client, _Cluster | 
         import distributed
     except ImportError:
         raise _refused("Dask is not installed", "install coalsim[cluster]") from None
-    security = None
-    if tls.is_used:
-        security = cast("Callable[..., object]", distributed.Security)(
-            tls_ca_file=tls.ca or None,
-            tls_client_cert=tls.cert or None,
-            tls_client_key=tls.key or None,
-            require_encryption=True,
+    is_encrypted = address.startswith("tls://")
+    if tls.is_used and not is_encrypted:
+        raise _refused(
+            f"{clean(address)} is not encrypted", "write tls://host:port, or leave out --dask-tls-..."
         )
+    given = {"tls_ca_file": tls.ca, "tls_client_cert": tls.cert, "tls_client_key": tls.key}
+    named = {name: file for name, file in given.items() if file}
+    make = cast("Callable[..., _Security]", distributed.Security)
+    security = make(**named, require_encryption=True) if named else make()  # or what Dask's own files say
     dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES})
     try:
+        if is_encrypted and security.get_connection_args("client")["ssl_context"] is None:
+            remedy = "give --dask-tls-ca, --dask-tls-cert and --dask-tls-key"
+            raise _refused(f"{clean(address)} is encrypted, and no certificate was given", remedy)
         cluster = None
         if not address:
             cluster = cast("Callable[..., _Cluster]", distributed.LocalCluster)(

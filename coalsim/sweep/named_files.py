@@ -29,7 +29,20 @@ def with_digests(config: Mapping[str, object]) -> dict[str, object]:
 
 def names_own_code(config: Mapping[str, object]) -> bool:
     """Whether a configuration names a class by file or module."""
-    return any(names_code(name) for key in CLASS_KEYS if isinstance(name := _value(config, key), str))
+    return any(_own_code(config))
+
+
+def with_own_code(config: Mapping[str, object]) -> str:
+    """The classes by file or module of a configuration, for words about its run; may be empty."""
+    told = ", ".join(f"{key} = {name}" for key, name in _own_code(config))
+    return f", with {told}" if told else ""
+
+
+def _own_code(config: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for key in CLASS_KEYS:
+        name = _value(config, key)
+        if isinstance(name, str) and names_code(name):
+            yield key, name
 
 
 def file_digest(path: Path) -> str:

@@ -12,7 +12,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Protocol, Self
 
-from coalsim.sweep.rows import Row, Task, run_task
+from coalsim.sweep.rows import Pilots, Row, Task, run_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,7 @@ class Serial:
 
     def __init__(self) -> None:
         self._tasks: deque[Task] = deque()
+        self._pilots: Pilots = {}
 
     def room(self) -> int:
         """One at a time."""
@@ -71,7 +72,7 @@ class Serial:
 
     def wait(self, seconds: float) -> Sequence[Row]:
         """Do one run, however long it takes."""
-        return [run_task(self._tasks.popleft())] if self._tasks else []
+        return [run_task(self._tasks.popleft(), self._pilots)] if self._tasks else []
 
     def states(self) -> Sequence[WorkerState]:
         """Asked between two runs: there is nothing to tell."""

@@ -9,15 +9,17 @@ alone; `host_s` and `attempts` depend on the host and are kept apart from them.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from hashlib import sha256
 from time import perf_counter
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from coalsim.errors import ConfigError, KernelBug
+from coalsim.plugins import error_line
 
 if TYPE_CHECKING:
+    from coalsim.observe.batches_document import WarmupEntry
     from coalsim.observe.document import ResultDocument
 
 DONE = "done"
@@ -29,6 +31,8 @@ SETTLED = (DONE, FAILED)
 """What a repetition would only give again; the others are the host's doing and are tried again."""
 
 _OF_THE_HOST = ("host_s", "config")
+Pilots: TypeAlias = "MutableMapping[tuple[str, int], WarmupEntry]"
+"""What pilot runs have found, by point and first seed: the same for all replications of a point."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,7 @@ def run_key(point: str, replication: int, seed: int) -> str:
 
 
 def row_of(task: Task, status: str, *, result: str = "", error: str = "", host_s: float = 0.0) -> Row:
-    """The row of a task that was begun once."""
+    """The row of a task that was begun once; its error is text that any file takes."""
     return Row(
         key=task.key,
         point=task.point,
@@ -90,7 +94,7 @@ def row_of(task: Task, status: str, *, result: str = "", error: str = "", host_s
         seed=task.seed,
         status=status,
         result=result,
-        error=error,
+        error=error.encode("utf-8", "backslashreplace").decode("utf-8"),
         host_s=host_s,
         attempts=1,
     )
@@ -106,27 +110,29 @@ def canonical(document: Mapping[str, object]) -> str:
     return json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def run_task(task: Task) -> Row:
-    """Do one run in this process.
+def run_task(task: Task, pilots: "Pilots | None" = None) -> Row:
+    """Do one run in this process; a pilot run that is in `pilots` is not run again, a new one is put there.
 
     A panic, or damage that the debug modes found, is a result: it is in the document.  Where the
     oracle found that the kernel under test breaks its promises, the run failed.
     """
     began = perf_counter()
     try:
-        result = canonical(cast("Mapping[str, object]", _document(task)))
+        result = canonical(cast("Mapping[str, object]", _document(task, {} if pilots is None else pilots)))
     except ConfigError as error:
         return row_of(task, FAILED, error=str(error), host_s=perf_counter() - began)
     except KernelBug as bug:
         return row_of(
             task, FAILED, error=f"{type(bug).__name__}: {bug}".strip(), host_s=perf_counter() - began
         )
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return row_of(task, FAILED, error=_unforeseen(error), host_s=perf_counter() - began)
     return row_of(task, DONE, result=result, host_s=perf_counter() - began)
 
 
-def _document(task: Task) -> "ResultDocument":
+def _document(task: Task, pilots: Pilots) -> "ResultDocument":
     from coalsim.study.document import Document
     from coalsim.study.loads import WORKLOADS
     from coalsim.study.planning import plan
@@ -137,7 +143,10 @@ def _document(task: Task) -> "ResultDocument":
     first_seed = task.seed - task.replication
     config = {**task.config, "run": {**_table(task.config, "run"), "seed": first_seed}}
     spec = parse_spec(Document(raw=config), workloads=WORKLOADS, trust=task.trust)
-    result = run_replication(plan(spec, task.max_input), task.replication)
+    pilot = pilots.get((task.point, first_seed))
+    result = run_replication(plan(spec, task.max_input), task.replication, pilot)
+    if "warmup" in result:
+        pilots[task.point, first_seed] = result["warmup"]
     check_promises(result)
     return result
 
@@ -154,5 +163,4 @@ def _unforeseen(error: BaseException) -> str:
 
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
-    lines = str(error).splitlines()
-    return f"{place}{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
+    return f"{place}{error_line(error)}"

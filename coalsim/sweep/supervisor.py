@@ -5,6 +5,7 @@ Each worker has one task at a time, so it is known which run took a worker with 
     a worker dies           its run is begun again, on another worker; one that it had not begun is not blamed
     the same run once more  the run is marked `crashed`; the others go on
     a run takes too long    its worker is killed, the run marked `timeout`
+    it writes what is none  a class has found the pipe: as if the worker had died
     workers do not begin    three in a row end the study: the host is at fault, no run is
 
 One thread per worker reads its pipe; all else happens in the thread that calls.  Workers are
@@ -30,9 +31,10 @@ from types import TracebackType
 from typing import IO, Self
 
 from coalsim.errors import ConfigError, Problem
+from coalsim.sweep.named_files import with_own_code
 from coalsim.sweep.pools import WorkerState
 from coalsim.sweep.rows import CRASHED, TIMEOUT, Row, Task, row_of
-from coalsim.sweep.worker import row_from, task_line
+from coalsim.sweep.worker import begun_line, row_from, task_line
 
 MOST_CRASHES = 2
 MOST_FAILED_STARTS = 3
@@ -132,6 +134,9 @@ class LocalPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         """End all workers, also in the middle of a run."""
         workers, self._workers = self._workers, []
         for worker in workers:
@@ -182,30 +187,46 @@ class LocalPool:
             return
         if not line:
             self._died(worker)
-        elif not worker.is_ready and "ready" in json.loads(line):
+        elif not worker.is_ready:
+            assert "ready" in json.loads(line), "a worker says first that it is ready"
             worker.is_ready = True
-        elif not worker.has_begun and "begun" in json.loads(line):
+        elif worker.task is not None and not worker.has_begun and line == begun_line(worker.task):
             worker.has_begun, self._failed_starts = True, 0
         else:
+            self._answered(worker, line)
+        self._hand_out()
+
+    def _answered(self, worker: _Worker, line: bytes) -> None:
+        """What a worker wrote is the row of its task, or else nobody knows what state it is in."""
+        try:
             row = row_from(line)
-            assert worker.task is not None
-            assert row.key == worker.task.key, "a worker answers the task that it was given"
+            is_sound = worker.task is not None and worker.has_begun and row.key == worker.task.key
+        except (ValueError, TypeError, RecursionError):
+            is_sound = False
+        if is_sound:
             self._rows.append(replace(row, attempts=self._crashes.pop(row.key, 0) + 1))
             worker.task, worker.began = None, monotonic()
-        self._hand_out()
+            return
+        self._workers.remove(worker)
+        worker.process.kill()
+        _bury(worker)
+        self._lost(worker, "by us, for it wrote what is no result")
 
     def _died(self, worker: _Worker) -> None:
         self._workers.remove(worker)
         _bury(worker)
+        self._lost(worker, how_it_ended(worker.process.returncode))
+
+    def _lost(self, worker: _Worker, how: str) -> None:
+        """A worker is gone: its run may be to blame, or, if it had not begun with one, the host."""
         if worker.task is not None and worker.has_begun:
-            self._blame(worker.task, how_it_ended(worker.process.returncode))
+            self._blame(worker.task, how)
             return
         if worker.task is not None:
             self._waiting.appendleft(worker.task)
         if worker.task is not None or not worker.is_ready:
             self._failed_starts += 1
             if self._failed_starts >= MOST_FAILED_STARTS:
-                how = how_it_ended(worker.process.returncode)
                 message = f"{MOST_FAILED_STARTS} workers in a row ended before they began, at last {how}"
                 remedy = "see what they wrote above, and the limits on memory and processes"
                 raise ConfigError([Problem(where="--jobs", message=message, remedy=remedy)])
@@ -216,7 +237,7 @@ class LocalPool:
         if crashes < MOST_CRASHES:
             self._waiting.appendleft(task)
             return
-        error = f"its process ended {crashes} times, at last {how}"
+        error = f"its process ended {crashes} times, at last {how}{with_own_code(task.config)}"
         self._rows.append(replace(row_of(task, CRASHED, error=error), attempts=crashes))
         del self._crashes[task.key]
 
@@ -230,7 +251,8 @@ class LocalPool:
                 self._workers.remove(worker)
                 worker.process.kill()
                 _bury(worker)
-                error = f"it had not ended after {self._timeout:g} s of host time"
+                own = with_own_code(worker.task.config)
+                error = f"it had not ended after {self._timeout:g} s of host time{own}"
                 row = row_of(worker.task, TIMEOUT, error=error, host_s=now - worker.began)
                 self._rows.append(replace(row, attempts=self._crashes.pop(row.key, 0) + 1))
                 self._hand_out()

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from queue import SimpleQueue
 from threading import Thread
 
-from coalsim.sweep.rows import Row, Task, run_task
+from coalsim.sweep.rows import Pilots, Row, Task, run_task
 
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("key", "point", "status", "result", "error"), (str,)),
@@ -30,6 +30,11 @@ def task_line(task: Task) -> bytes:
     return json.dumps(asdict(task)).encode() + b"\n"
 
 
+def begun_line(task: Task) -> bytes:
+    """What a worker says when it begins with a task."""
+    return json.dumps({"begun": task.key}).encode() + b"\n"
+
+
 def row_from(text: str | bytes) -> Row:
     """A row as it came from a worker.
 
@@ -40,6 +45,8 @@ def row_from(text: str | bytes) -> Row:
     for name, kinds in _KINDS.items():
         if type(getattr(row, name)) not in kinds:
             raise TypeError(f"the {name} of a row is not {getattr(row, name)!r}")
+    for held in (row.result, row.error):
+        held.encode()  # halves of characters are no text that a file takes
     return row
 
 
@@ -55,12 +62,13 @@ def main() -> None:
     os.dup2(2, 1)
     _import_everything()
     tasks: SimpleQueue[bytes] = SimpleQueue()
+    pilots: Pilots = {}
     Thread(target=_read, args=(tasks,), daemon=True).start()
     _write(out, json.dumps({"ready": os.getpid()}).encode() + b"\n")
     while True:
         task = Task(**json.loads(tasks.get()))
-        _write(out, json.dumps({"begun": task.key}).encode() + b"\n")
-        _write(out, row_line(run_task(task)))
+        _write(out, begun_line(task))
+        _write(out, row_line(run_task(task, pilots)))
 
 
 def _import_everything() -> None:

@@ -51,6 +51,9 @@ def test_a_broken_promise_ends_with_code_3_after_its_results_are_written(
     assert code == 3
     assert printed.err.startswith("error: ")
     assert "broken promises of Forgets: translations were used after their end" in printed.err
+    named = f"{tmp_path}/forgets.py:Forgets"
+    assert f"kernel.shootdown = {named}: its promises are tried" in printed.err
+    assert f"`coalsim plugins check {named}`" in printed.err
     assert sorted(path.name for path in out.iterdir()) == ["config.json", "result.json", "summary.txt"]
     oracle = json.loads((out / "result.json").read_text(encoding="utf-8"))["oracle"]
     assert oracle["broken"] > 0

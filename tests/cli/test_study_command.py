@@ -32,11 +32,16 @@ def test_a_new_study_is_sound_and_is_never_overwritten(
 def test_mistakes_of_the_short_variant_are_told_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Even if nobody asks for it."""
+    """Even if nobody asks for it, and in one go with those of the study."""
     path = tmp_path / "s.toml"
     path.write_text('[workload]\nkind = "page_repeat"\n[run]\nduration = "1ms"\n[quick]\nworkload.cpu = 1\n')
     assert run(["study", "check", str(path)]) == 2
     assert f"{path}:6: workload.cpu: no such key; did you mean cpus?" in capsys.readouterr().err
+    path.write_text(path.read_text().replace("[run]", "ordr = 0\n[run]"))
+    assert run(["study", "check", str(path)]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"error: {path}:3: workload.ordr: no such key")
+    assert second.startswith(f"error: {path}:7: workload.cpu: no such key")
 
 
 def test_show_says_what_a_study_asks_and_has_its_points(capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,12 @@ def check_sessions(page: Path, folder: Path) -> None:
     assert ran > 1
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_block_of_a_page_is_indented(page: Path) -> None:
+    """Such a block is shown like any other, but nobody would run it."""
+    assert not re.findall(r"^[ \t]+```.*", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page.stem in QUICK], ids=lambda page: page.stem)
 def test_commands_print_what_a_page_says(page: Path, tmp_path: Path) -> None:
     """To the letter; one page here, the others take longer."""

@@ -371,6 +371,20 @@ def test_a_class_that_keeps_its_promises_passes() -> None:
     assert isinstance(check_lock(TicketLock, seeds=(1,)), Report)
 
 
+def test_a_class_that_ends_the_program_does_not_end_the_kit() -> None:
+    """What it raised is told with its line, whatever it is."""
+
+    class Exits(TicketLock):
+        """Ends the program."""
+
+        def leave(self, cpu: Cpu) -> Op[None]:
+            yield from super().leave(cpu)
+            raise SystemExit(0)
+
+    with pytest.raises(PromiseBroken, match="SystemExit: 0"):
+        check_lock(Exits, seeds=(1,))
+
+
 def test_a_class_that_does_not_come_back_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock that spins on the host is ended when the kit's patience is."""
     monkeypatch.setattr("coalsim.kits.verdicts.PATIENCE", 0.2)

@@ -35,6 +35,7 @@ values = {cpus}
 LOCK = '''
 """A lock whose first instance in a process misbehaves."""
 import os, signal, sys, time
+from contextlib import suppress
 from pathlib import Path
 from coalsim.locks.ticket import TicketLock
 
@@ -55,6 +56,12 @@ DIES_ONCE = """flag = HERE / "died"
 HANGS = "time.sleep(3600)"
 RAISES = 'raise RuntimeError("no such luck")'
 EXITS = "sys.exit(7)"
+STOPS_ALL = 'raise BaseException("stop everything")'
+IS_MUTE = 'raise type("Mute", (Exception,), {"__str__": lambda self: 1 / 0})'
+SAYS_NO_TEXT = r'raise ValueError("half a \udcff")'
+SCRIBBLES = """for descriptor in range(3, 20):
+            with suppress(OSError):
+                os.write(descriptor, b"not a row\\n")"""
 
 
 def write_study(

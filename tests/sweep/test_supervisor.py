@@ -6,7 +6,20 @@ import time
 from pathlib import Path
 
 import pytest
-from sweeps import DIES, DIES_ONCE, EXITS, HANGS, RAISES, is_alive, write_bad_lock, write_study
+from sweeps import (
+    DIES,
+    DIES_ONCE,
+    EXITS,
+    HANGS,
+    IS_MUTE,
+    RAISES,
+    SAYS_NO_TEXT,
+    SCRIBBLES,
+    STOPS_ALL,
+    is_alive,
+    write_bad_lock,
+    write_study,
+)
 
 from coalsim.errors import ConfigError
 from coalsim.study.overrides import Setting
@@ -38,18 +51,25 @@ def done(spec: SweepSpec, pool: Pool) -> list[tuple[object, ...]]:
     return [(rows[p.key].status, rows[p.key].attempts, rows[p.key].error) for p in spec.points]
 
 
-def test_a_class_that_raises_or_exits_is_named(tmp_path: Path) -> None:
-    """File, line and what it said; the other points are done."""
-    for deed, says in ((RAISES, "RuntimeError: no such luck"), (EXITS, "SystemExit: 7")):
-        folder = tmp_path / deed[:4]
-        folder.mkdir()
-        good, bad, *others = done(opened(folder, deed), Serial())
+@pytest.mark.parametrize(
+    ("deed", "says"),
+    [
+        (RAISES, "RuntimeError: no such luck"),
+        (EXITS, "SystemExit: 7"),
+        (STOPS_ALL, "BaseException: stop everything"),
+        (IS_MUTE, "Mute"),
+        (SAYS_NO_TEXT, r"ValueError: half a \udcff"),
+    ],
+)
+def test_a_class_that_raises_or_exits_is_named(deed: str, says: str, tmp_path: Path) -> None:
+    """File, line and what it said, whatever it raised; the other points are done."""
+    good, bad, *others = done(opened(tmp_path, deed), Serial())
+    line = 1 + (tmp_path / "bad.py").read_text().partition(deed)[0].count("\n")
 
-        assert good[:2] == (DONE, 1)
-        assert bad[0] == FAILED
-        assert str(folder / "bad.py") in str(bad[2])
-        assert says in str(bad[2])
-        assert [status for status, *_ in others] == [DONE, FAILED]
+    assert good[:2] == (DONE, 1)
+    assert bad[0] == FAILED
+    assert f"{tmp_path / 'bad.py'}:{line}: kernel.lock: failed while it ran: {says}" in str(bad[2])
+    assert [status for status, *_ in others] == [DONE, FAILED]
 
 
 @pytest.mark.slow
@@ -64,8 +84,17 @@ def test_a_worker_that_dies_once_costs_an_attempt(tmp_path: Path) -> None:
 def test_a_poisonous_point_is_blamed_and_the_others_go_on(tmp_path: Path) -> None:
     """It takes its worker with it twice; then it is marked, with the signal."""
     found = done(opened(tmp_path, DIES), LocalPool(2))
-    crashed = (CRASHED, 2, "its process ended 2 times, at last by SIGKILL")
+    own = f"with kernel.lock = {tmp_path / 'bad.py'}:Bad"
+    crashed = (CRASHED, 2, f"its process ended 2 times, at last by SIGKILL, {own}")
     assert found == [(DONE, 1, ""), crashed, (DONE, 1, ""), crashed]
+
+
+@pytest.mark.slow
+def test_what_is_no_row_is_taken_for_none(tmp_path: Path) -> None:
+    """A class that writes into the pipe of its worker is blamed; nothing that it wrote is believed."""
+    found = done(opened(tmp_path, SCRIBBLES), LocalPool(1))
+    assert [status for status, *_ in found] == [DONE, CRASHED, DONE, CRASHED]
+    assert "it wrote what is no result, with kernel.lock = " in str(found[1][2])
 
 
 def test_a_run_that_hangs_is_ended(tmp_path: Path) -> None:
@@ -73,7 +102,8 @@ def test_a_run_that_hangs_is_ended(tmp_path: Path) -> None:
     pool = LocalPool(2, timeout=2.0)
     began = time.monotonic()
     found = done(opened(tmp_path, HANGS), pool)
-    late = (TIMEOUT, 1, "it had not ended after 2 s of host time")
+    own = f"with kernel.lock = {tmp_path / 'bad.py'}:Bad"
+    late = (TIMEOUT, 1, f"it had not ended after 2 s of host time, {own}")
     assert found == [(DONE, 1, ""), late, (DONE, 1, ""), late]
     assert time.monotonic() - began < 60
 
@@ -109,6 +139,8 @@ def test_an_idle_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
             assert (row.status, row.attempts) == (DONE, 1)
             (worker,) = pool.process_ids()
             os.kill(worker, signal.SIGKILL)
+            while is_alive(worker):
+                time.sleep(0.01)
 
 
 def test_workers_that_do_not_start_end_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from coalsim.errors import (
 from coalsim.mm.phys.allocator import NOTHING, FrameAllocator
 from coalsim.mm.phys.fill import aligned_blocks
 from coalsim.mm.phys.source import Toucher
-from coalsim.plugins import failure_in, nonsense, shown
+from coalsim.plugins import error_line, failure_in, nonsense, shown
 from coalsim.profiles.costs import KernelCosts
 from coalsim.units import Time
 
@@ -73,7 +73,7 @@ class OwnSource:
             if isinstance(error, CoalsimError):
                 raise
             theirs = failure_in(policy.__module__, error, KEY)
-            what = f"cannot be made: {type(error).__name__}: {error}"
+            what = f"cannot be made: {error_line(error)}"
             raise theirs or self._wrong(what, "__init__") from error
         if not _is_count(self._most_steps):
             raise self._wrong(f"says {shown(self._most_steps)} for most_steps", "most_steps")

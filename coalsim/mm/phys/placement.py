@@ -20,7 +20,7 @@ from functools import partial
 from typing import Protocol
 
 from coalsim.errors import CoalsimError, ConfigError, Problem
-from coalsim.plugins import Asked, Registry, failure_in, find_class, nonsense, shown
+from coalsim.plugins import Asked, Registry, error_line, failure_in, find_class, nonsense, shown
 from coalsim.units import NodeId
 
 Order = tuple[NodeId, ...]
@@ -112,7 +112,7 @@ class _Checked:
             if isinstance(error, CoalsimError):
                 raise
             theirs = failure_in(policy.__module__, error, "kernel.placement")
-            what = f"cannot be made: {type(error).__name__}: {error}"
+            what = f"cannot be made: {error_line(error)}"
             raise theirs or self._refusal(what, "__init__") from error
 
     def nodes(self, local: NodeId, turn: int) -> tuple[Order, int]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from coalsim.errors import CoalsimError
 from coalsim.mm.reclaim.victims import Candidate, choose, eligible
-from coalsim.plugins import Asked, Registry, failure_in, find_class, nonsense, shown
+from coalsim.plugins import Asked, Registry, error_line, failure_in, find_class, nonsense, shown
 from coalsim.units import NodeId
 
 KEY = "kernel.victim"
@@ -58,7 +58,7 @@ class CheckedRule(VictimRule):
         except Exception as error:
             if isinstance(error, CoalsimError):
                 raise
-            what = f"cannot be made: {type(error).__name__}: {error}"
+            what = f"cannot be made: {error_line(error)}"
             theirs = failure_in(policy.__module__, error, KEY)
             raise theirs or nonsense(policy, "__init__", KEY, what, "it is made without arguments") from error
 

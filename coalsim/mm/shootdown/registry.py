@@ -32,7 +32,7 @@ from coalsim.mm.shootdown.rar import RarShootdown
 from coalsim.mm.shootdown.serial import SerialShootdown
 from coalsim.mm.shootdown.system import ShootdownSystem
 from coalsim.mm.shootdown.tlbi import TlbiShootdown
-from coalsim.plugins import Asked, Registry, failure_in, find_class
+from coalsim.plugins import Asked, Registry, error_line, failure_in, find_class
 
 SHOOTDOWNS: Mapping[str, type[Shootdown]] = {
     policy.name: policy
@@ -87,7 +87,7 @@ def make_shootdown(policy: type[Shootdown], system: ShootdownSystem) -> Shootdow
             raise theirs from None
         problem = Problem(
             key="kernel.shootdown",
-            message=f"{policy.__qualname__} cannot be made: {type(error).__name__}: {error}",
+            message=f"{policy.__qualname__} cannot be made: {error_line(error)}",
             remedy="its constructor takes (system) and passes it on to Shootdown",
         )
         raise ConfigError([problem]) from error
