@@ -22,7 +22,7 @@ from math import inf, isfinite
 from typing import cast
 
 from coalsim.errors import InputError
-from coalsim.guarded import refusal
+from coalsim.guarded import clean, refusal
 from coalsim.observe.document import ResultDocument
 from coalsim.stats.effects import RatioInterval, paired_effect, ratio_interval
 from coalsim.stats.ranking import Ranking, rank
@@ -227,7 +227,7 @@ class Ranked:
         at: the other axes with their values.
         metric: by which; lower_is_better: the last tier is the best one.
         ranking: of the settings in words.
-        is_told: the intervals say something; not where all runs of each variant are alike.
+        is_told: the intervals say something; not with one run, or where all runs of a variant are alike.
         left_out: settings in words without runs that make pairs.
     """
 
@@ -268,14 +268,21 @@ def rankings(study: StudyResults, metric: str = "", over: Sequence[str] = ()) ->
     metric = metric or study.show.metrics[0]
     keys = tuple(over) or study.show.series or ((study.show.x,) if study.show.x else ())
     known = [key for axis in study.axes for key in axis.keys]
-    if not keys or any(key not in known for key in keys):
+    if not keys or not known:
         remedy = "compare it with another folder, or run a study with axes"
         raise refusal(study.folder, "there is nothing in it to rank", remedy)
+    if strange := [key for key in keys if key not in known]:
+        remedy = f"rank one of {clean(', '.join(known))}"
+        raise refusal(study.folder, f"it has no axis {clean(', '.join(strange))}", remedy)
     places: dict[str, list[PointResults]] = {}
     for point in study.points:
         at = repr([pair for pair in point.point.settings if pair[0] not in keys])
         places.setdefault(at, []).append(point)
     found = [ranked for points in places.values() if (ranked := _ranked(points, keys, metric)) is not None]
+    if not found and any(point.runs for point in study.points):
+        raise refusal(
+            study.folder, f"no two runs with one seed have {clean(metric)}", "name another --metric"
+        )
     if not found:
         raise refusal(study.folder, "its points have no runs that make pairs", "finish the study first")
     return found
@@ -297,7 +304,7 @@ def _ranked(points: Sequence[PointResults], keys: Sequence[str], metric: str) ->
         metric=metric,
         lower_is_better=metric.rpartition(".")[2] in LOWER_IS_BETTER,
         ranking=rank(values, CONFIDENCE),
-        is_told=len(seeds) == 1 or _vary(values.values()),
+        is_told=len(seeds) > 1 and _vary(values.values()),
         left_out=tuple(name for name in known if name not in usable),
     )
 

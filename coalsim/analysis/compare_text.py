@@ -10,6 +10,10 @@ from coalsim.sweep.loading import settings_text
 
 MOST_KEYS = 20
 ALIKE = "where all runs of a point are alike, this load draws nothing at random: a width of 0 says nothing\n"
+UNTOLD = (
+    "without a tier is what cannot be ranked: one run has no interval, and where all runs of a point are "
+    "alike, its width of 0 says nothing\n"
+)
 Settings = tuple[tuple[str, object], ...]
 
 
@@ -99,7 +103,7 @@ def rankings_text(found: Sequence[Ranked], style: Style = PLAIN) -> str:
             where = clean(settings_text(one.at)) or "everywhere"
             lines.append(f"{where}: no runs that could be ranked of {clean(', '.join(one.left_out))}\n")
     if not all(one.is_told for one in found):
-        lines.append(f"not ranked without a tier: {ALIKE}")
+        lines.append(UNTOLD)
     return style.fit("".join(lines))
 
 

@@ -107,6 +107,7 @@ def report_html(results: StudyResults) -> str:
             faults=_time_faults(results),
             heads=[head for axis in results.axes for head in _heads(axis)],
             metrics=[(label_of(metric), metric) for metric in results.show.metrics],
+            lonely=sum(len(point.runs) == 1 for point in results.points),
             rows=[_row(results, point) for point in results.points],
             ranks=ranks,
             too_many_ranks=too_many_ranks,

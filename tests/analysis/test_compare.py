@@ -121,7 +121,9 @@ def test_a_load_that_draws_nothing_at_random_is_not_ranked(folders: tuple[Path, 
     (one, *_) = rankings(alike, over=["workload.cpus"])
     assert one.tiers == ()
     assert one.rows == ((0, "4"), (0, "1"))
-    assert "this load draws nothing at random" in rankings_text([one])
+    assert "what cannot be ranked" in rankings_text([one])
+    single = replace(study, points=tuple(replace(point, runs=point.runs[:1]) for point in study.points))
+    assert [each.tiers for each in rankings(single)] == [(), ()], "one run has no interval"
     assert "this load draws nothing at random" in comparison_text(compare(alike, alike))
 
 
@@ -138,6 +140,10 @@ def test_results_that_cannot_be_compared_are_refused(
         compare(first, load_results(alone))
     with pytest.raises(InputError, match="nothing in it to rank"):
         rankings(load_results(alone))
+    with pytest.raises(InputError, match=r"it has no axis kernel\.hz"):
+        rankings(first, over=["kernel.hz"])
+    with pytest.raises(InputError, match=r"have latency_ns\.p98"):
+        rankings(first, "latency_ns.p98")
     with pytest.raises(InputError, match=r"no run has latency_ns\.p98"):
         compare(first, first, ["latency_ns.p98"])
     other = str(tmp_path / "other")

@@ -49,6 +49,17 @@ def test_the_page_tells_all_that_was_asked_and_run(html: str) -> None:
         assert words in re.sub(r"\s+", " ", text), words
 
 
+def test_what_was_cut_and_what_has_no_interval_is_told(tmp_path: Path) -> None:
+    """The warm-up that MSER-5 found, the batches and their check, and that one run has no interval."""
+    settings = ("--set=run.warmup=auto", "--set=run.duration=200us", "--set=run.batches=20", "-q")
+    assert command("run", "lock_loop", *settings, "--out", tmp_path / "one") == 0
+    text = re.sub(r"\s+", " ", Page(report_html(load_results(tmp_path / "one"))).text)
+    assert "found by MSER-5 in a pilot run of each point: " in text
+    assert re.search(r"20 in each run; .* in [01] of 1 runs", text)
+    assert re.search(r"throughput [0-9.]+ k/s ± [0-9.]+ k/s by its batches", text)
+    assert "It has one run, which says nothing about spread: no interval." in text
+
+
 def with_rate(run: ResultDocument, seed: int, rate: float) -> ResultDocument:
     return cast(ResultDocument, {**run, "seed": seed, "throughput": {"ops": 1, "ops_per_s": rate}})
 
@@ -70,7 +81,7 @@ def test_curves_are_ranked_as_far_as_intervals_allow(results: StudyResults) -> N
     ]
     alike = replace(results, points=tuple(points))
     assert (rank_tables(alike)[0][0].rows, rank_tables(alike)[0][0].untold) == ((), 3)
-    assert "the intervals say nothing" in Page(report_html(alike)).text
+    assert "intervals say nothing" in Page(report_html(alike)).text
 
 
 def test_the_same_results_give_the_same_bytes_wherever_they_lie(
