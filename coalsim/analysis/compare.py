@@ -10,16 +10,19 @@ pair, which is much sharper than comparing two means; runs without a partner are
 Ranking is within one study: at each place of the other axes the values of one are put in order as
 far as the intervals allow, all pairs at once (`stats/ranking.py`).
 
+Runs that differ in nothing but their seeds have intervals without width, which say nothing: their
+differences are exact for this load and no more, and they are not ranked.
+
 Invariant: nothing is said to differ whose interval holds zero, and nothing is ranked within a tier.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import cast
 
 from coalsim.errors import InputError
-from coalsim.guarded import refusal
+from coalsim.guarded import clean, refusal
 from coalsim.observe.document import ResultDocument
 from coalsim.stats.effects import RatioInterval, paired_effect, ratio_interval
 from coalsim.stats.ranking import Ranking, rank
@@ -43,6 +46,7 @@ class Difference:
         first, second: means over these pairs.
         difference: second less first; ratio: second over first, None over one pair or at a mean of zero.
         effect: the difference in spreads of the differences; None over one pair.
+        has_spread: runs of a side differ; otherwise the interval says nothing.
     """
 
     metric: str
@@ -52,6 +56,7 @@ class Difference:
     difference: Interval
     ratio: RatioInterval | None
     effect: float | None
+    has_spread: bool
 
     @property
     def verdict(self) -> str:
@@ -170,6 +175,7 @@ def difference(first: Sequence[float], second: Sequence[float], metric: str) -> 
         difference=paired_difference(first, second, CONFIDENCE),
         ratio=ratio_interval(first, second, CONFIDENCE) if is_many and any(first) else None,
         effect=paired_effect(first, second) if is_many else None,
+        has_spread=len({*first}) > 1 or len({*second}) > 1,
     )
 
 
@@ -221,17 +227,31 @@ class Ranked:
         at: the other axes with their values.
         metric: by which; lower_is_better: the last tier is the best one.
         ranking: of the settings in words.
+        is_told: the intervals say something; not with one run, or where all runs of a variant are alike.
+        left_out: settings in words without runs that make pairs.
     """
 
     at: tuple[tuple[str, object], ...]
     metric: str
     lower_is_better: bool
     ranking: Ranking
+    is_told: bool
+    left_out: tuple[str, ...]
 
     @property
     def tiers(self) -> tuple[tuple[str, ...], ...]:
-        """Names that cannot be told apart, the best tier first."""
+        """Names that cannot be told apart, the best tier first; none where intervals say nothing."""
+        if not self.is_told:
+            return ()
         return tuple(reversed(self.ranking.tiers)) if self.lower_is_better else self.ranking.tiers
+
+    @property
+    def rows(self) -> tuple[tuple[int, str], ...]:
+        """Each name with the number of its tier, 0 where there are none; the best first."""
+        if not self.is_told:
+            names = [*self.ranking.means]
+            return tuple((0, name) for name in (reversed(names) if self.lower_is_better else names))
+        return tuple((place, name) for place, tier in enumerate(self.tiers, 1) for name in tier)
 
 
 def rankings(study: StudyResults, metric: str = "", over: Sequence[str] = ()) -> list[Ranked]:
@@ -248,43 +268,57 @@ def rankings(study: StudyResults, metric: str = "", over: Sequence[str] = ()) ->
     metric = metric or study.show.metrics[0]
     keys = tuple(over) or study.show.series or ((study.show.x,) if study.show.x else ())
     known = [key for axis in study.axes for key in axis.keys]
-    if not keys or any(key not in known for key in keys):
+    if not keys or not known:
         remedy = "compare it with another folder, or run a study with axes"
         raise refusal(study.folder, "there is nothing in it to rank", remedy)
+    if strange := [key for key in keys if key not in known]:
+        remedy = f"rank one of {clean(', '.join(known))}"
+        raise refusal(study.folder, f"it has no axis {clean(', '.join(strange))}", remedy)
     places: dict[str, list[PointResults]] = {}
     for point in study.points:
         at = repr([pair for pair in point.point.settings if pair[0] not in keys])
         places.setdefault(at, []).append(point)
-    found = []
-    for points in places.values():
-        seeds = _shared_seeds(points)
-        values = {
-            _name(point, keys): [
-                value
-                for run in point.runs
-                if run["seed"] in seeds and (value := _value(run, metric)) is not None
-            ]
-            for point in points
-        }
-        if len(values) < 2 or len({len(each) for each in values.values()}) > 1 or not seeds:
-            continue
-        found.append(
-            Ranked(
-                at=tuple(pair for pair in points[0].point.settings if pair[0] not in keys),
-                metric=metric,
-                lower_is_better=metric.rpartition(".")[2] in LOWER_IS_BETTER,
-                ranking=rank(values, CONFIDENCE),
-            )
+    found = [ranked for points in places.values() if (ranked := _ranked(points, keys, metric)) is not None]
+    if not found and any(point.runs for point in study.points):
+        raise refusal(
+            study.folder, f"no two runs with one seed have {clean(metric)}", "name another --metric"
         )
     if not found:
         raise refusal(study.folder, "its points have no runs that make pairs", "finish the study first")
     return found
 
 
-def _shared_seeds(points: Sequence[PointResults]) -> list[int]:
-    """Seeds that every point has a run of, in the order of the first one."""
-    others = [[run["seed"] for run in point.runs] for point in points[1:]]
-    return [run["seed"] for run in points[0].runs if all(run["seed"] in seeds for seeds in others)]
+def _ranked(points: Sequence[PointResults], keys: Sequence[str], metric: str) -> Ranked | None:
+    """The points at one place, ranked by their runs with the same seeds; None if there is nothing to rank."""
+    known = {_name(point, keys): _by_seed(point, metric) for point in points}
+    usable = {name: runs for name, runs in known.items() if runs}
+    if not usable or len(known) < 2:
+        return None
+    first, *others = usable.values()
+    seeds = [seed for seed in first if all(seed in runs for runs in others)]
+    if not seeds:
+        return None
+    values = {name: [runs[seed] for seed in seeds] for name, runs in usable.items()}
+    return Ranked(
+        at=tuple(pair for pair in points[0].point.settings if pair[0] not in keys),
+        metric=metric,
+        lower_is_better=metric.rpartition(".")[2] in LOWER_IS_BETTER,
+        ranking=rank(values, CONFIDENCE),
+        is_told=len(seeds) > 1 and _vary(values.values()),
+        left_out=tuple(name for name in known if name not in usable),
+    )
+
+
+def _vary(groups: Iterable[Sequence[float]]) -> bool:
+    """The values of some group differ; or all of all groups are the same, and so is what they mean."""
+    distinct = [{*values} for values in groups]
+    return any(len(each) > 1 for each in distinct) or len(set().union(*distinct)) == 1
+
+
+def _by_seed(point: PointResults, metric: str) -> dict[int, float]:
+    """The metric in each run that has it."""
+    found = ((run["seed"], _value(run, metric)) for run in point.runs)
+    return {seed: value for seed, value in found if value is not None}
 
 
 def _name(point: PointResults, keys: Sequence[str]) -> str:

@@ -9,6 +9,11 @@ from coalsim.observe.tables import PLAIN, Column, Style, Table, columns, render
 from coalsim.sweep.loading import settings_text
 
 MOST_KEYS = 20
+ALIKE = "where all runs of a point are alike, this load draws nothing at random: a width of 0 says nothing\n"
+UNTOLD = (
+    "without a tier is what cannot be ranked: one run has no interval, and where all runs of a point are "
+    "alike, its width of 0 says nothing\n"
+)
 Settings = tuple[tuple[str, object], ...]
 
 
@@ -36,6 +41,8 @@ def comparison_text(found: Comparison, style: Style = PLAIN) -> str:
             lines.append(f"without a partner in {name}: {_listed(alone)}\n")
     if unpaired := sum(point.unpaired for point in found.points):
         lines.append(f"{unpaired} runs have no partner with the same seed and were left out\n")
+    if any(one.pairs > 1 and not one.has_spread for point in found.points for one in point.differences):
+        lines.append(ALIKE)
     return style.fit("".join(lines))
 
 
@@ -78,12 +85,11 @@ def rankings_text(found: Sequence[Ranked], style: Style = PLAIN) -> str:
     """For each place the tiers, the best first; names in one tier cannot be told apart."""
     rows = []
     for one in found:
-        for place, tier in enumerate(one.tiers, 1):
-            for name in tier:
-                mean = one.ranking.means[name]
-                half = "" if mean.half_width is None else number(mean.half_width)
-                at = settings_text(one.at).replace(" ", ",")
-                rows.append((at, str(place), name.replace(" ", ","), number(mean.mean), half))
+        at = settings_text(one.at).replace(" ", ",")
+        for place, name in one.rows:
+            mean = one.ranking.means[name]
+            half = "" if mean.half_width is None else number(mean.half_width)
+            rows.append((at, str(place or ""), name.replace(" ", ","), number(mean.mean), half))
     table = Table(
         (Column("at", "left"), Column("tier"), Column("variant", "left"), *columns("mean ±", left=0)),
         tuple(rows),
@@ -91,7 +97,14 @@ def rankings_text(found: Sequence[Ranked], style: Style = PLAIN) -> str:
         note="variants in one tier cannot be told apart at 95 % over all pairs of them; ±: half the interval "
         "of each mean by itself, which is wider than that of paired differences",
     )
-    return render(table, style)
+    lines = [render(table, style)]
+    for one in found:
+        if one.left_out:
+            where = clean(settings_text(one.at)) or "everywhere"
+            lines.append(f"{where}: no runs that could be ranked of {clean(', '.join(one.left_out))}\n")
+    if not all(one.is_told for one in found):
+        lines.append(UNTOLD)
+    return style.fit("".join(lines))
 
 
 def comparison_document(found: Comparison) -> dict[str, object]:
@@ -135,6 +148,7 @@ def rankings_document(found: Sequence[Ranked]) -> list[dict[str, object]]:
             "at": dict(one.at),
             "metric": one.metric,
             "tiers": [list(tier) for tier in one.tiers],
+            "left_out": list(one.left_out),
             "means": {name: mean.mean for name, mean in one.ranking.means.items()},
         }
         for one in found

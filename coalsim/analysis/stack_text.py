@@ -6,7 +6,7 @@ Invariant: the shares in a row of a table are rounded so that what is printed ad
 from collections.abc import Sequence
 from fractions import Fraction
 
-from coalsim.analysis.stacks import Stack, StackCurve
+from coalsim.analysis.stacks import Stack, StackCurve, apportioned
 from coalsim.guarded import clean
 from coalsim.observe.tables import PLAIN, Column, Style, Table, render
 from coalsim.observe.where import stack as folded_stack
@@ -53,12 +53,7 @@ def printed_shares(one: Stack, shown: Sequence[str], has_rest: bool) -> list[int
     parts = [shares.get(group, Fraction(0)) for group in shown]
     if has_rest:
         parts.append(sum(shares.values(), Fraction(0)) - sum(parts, Fraction(0)))
-    exact = [part * TENTHS for part in parts]
-    rounded = [int(part) for part in exact]
-    missing = round(sum(exact, Fraction(0))) - sum(rounded)
-    for at in sorted(range(len(exact)), key=lambda at: (rounded[at] - exact[at], at))[:missing]:
-        rounded[at] += 1
-    return rounded
+    return apportioned(parts, TENTHS)
 
 
 def stacks_document(curves: Sequence[StackCurve]) -> dict[str, object]:

@@ -14,7 +14,7 @@ used CPUs' time, and the shares to 1, without remainder.
 Source: speed-up stacks: Eyerman, Du Bois and Eeckhout, ISPASS 2012.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -143,12 +143,15 @@ class StackCurve:
             yield Growth(before=before, after=after, groups=tuple(ordered))
 
 
-def stack_of(runs: Sequence[ResultDocument], value: object = "") -> Stack:
+def stack_of(
+    runs: Sequence[ResultDocument], value: object = "", group_by: Callable[[str], str] = group_of
+) -> Stack:
     """The stack of the runs of one point.
 
     Args:
         runs: single runs, not means of several.
         value: of the axis.
+        group_by: the group of a cause.
     """
     times: dict[str, Fraction] = {}
     spent = operations = cpus = Fraction(0)
@@ -156,13 +159,27 @@ def stack_of(runs: Sequence[ResultDocument], value: object = "") -> Stack:
         used = used_cpus(run["time"])
         for cpu in used:
             for cause, time in run["time"][cpu].items():
-                group = group_of(cause)
+                group = group_by(cause)
                 times[group] = times.get(group, Fraction(0)) + Fraction(time)
         spent += len(used) * Fraction(run["sim_time_ps"])
         operations += Fraction(run["throughput"]["ops"])
         cpus += len(used)
     average = cpus / len(runs) if runs else cpus
     return Stack(value=value, times=times, spent=spent, operations=operations, cpus=average)
+
+
+def apportioned(parts: Sequence[Fraction], units: int) -> list[int]:
+    """Parts of a whole in whole units, rounded so that they add up: the largest remainders get what is left.
+
+    >>> apportioned([Fraction(1, 3), Fraction(1, 3), Fraction(1, 3)], 100)
+    [34, 33, 33]
+    """
+    exact = [part * units for part in parts]
+    rounded = [int(part) for part in exact]
+    missing = round(sum(exact, Fraction(0))) - sum(rounded)
+    for at in sorted(range(len(exact)), key=lambda at: (rounded[at] - exact[at], at))[:missing]:
+        rounded[at] += 1
+    return rounded
 
 
 def stack_curves(results: StudyResults, axis: str = "") -> list[StackCurve]:

@@ -5,7 +5,8 @@ gain is the mean of paired ratios, and its interval is that of pairs.  Two thing
 prediction besides: whether the laws of `bounds.py` hold in the changed runs, and whether it lies
 within the bound that the unchanged runs set for it, if the change is of locks alone.
 
-    next bottleneck    the largest cause is taken away; what is largest then comes next
+    next bottleneck    the largest cause is taken away; what is largest then comes next; a lock has
+                       what CPUs idled while threads slept for it
 
 Invariant: base and changed run of a pair have the same seed.
 """
@@ -29,14 +30,19 @@ from coalsim.analysis.stacks import LOCK, stack_of
 from coalsim.errors import ConfigError
 from coalsim.locks.sped import names_lock
 from coalsim.observe.document import ResultDocument
+from coalsim.observe.where import added, used_cpus
 from coalsim.stats.effects import RatioInterval, paired_effect, ratio_interval
 from coalsim.stats.student import Interval, paired_difference
 from coalsim.study.what_if import LOCK as LOCK_KIND
 from coalsim.study.what_if import Change, WhatIf
+from coalsim.units import NS
 
 THROUGHPUT = "throughput.ops_per_s"
 OWN = ("user", "think", "idle", "asleep", "tick", "steal", "rendezvous")
 """Groups that are the load's own, or nobody's: not bottlenecks of the kernel."""
+SLEEPING = ("rwsem", "mutex", "percpu-rwsem")
+"""Types of locks that are waited for asleep."""
+SPINNING = ("wait", "hand-over")
 REMOVALS: dict[str, tuple[str, ...]] = {
     "shootdown": ("ipi=0", "machine:mmu.invlpg*=0", "machine:mmu.broadcast_[fs]*=0.001"),
     "handler": ("ipi=0", "machine:mmu.invlpg*=0"),
@@ -239,11 +245,38 @@ def _with_why(step: Step, why: str) -> Step:
 
 def _largest(runs: Sequence[ResultDocument], gone: Sequence[str]) -> tuple[str, float]:
     """The largest group of causes that is neither the load's own nor gone, and its share."""
-    shares = stack_of(runs).shares()
-    left: list[tuple[Fraction, str]] = [
-        (share, group) for group, share in shares.items() if group not in OWN and group not in gone
-    ]
+    stack = stack_of(runs)
+    times = dict(stack.times)
+    for group, time in slept_for_locks(runs).items():
+        times[group] = times.get(group, Fraction(0)) + time
+    left = [(time, group) for group, time in times.items() if group not in OWN and group not in gone]
     if not left:
         return "", 0.0
-    share, group = max(left, key=lambda pair: (pair[0], pair[1]))
-    return group, float(share)
+    time, group = max(left)
+    return group, float(time / stack.spent)
+
+
+def slept_for_locks(runs: Sequence[ResultDocument]) -> dict[str, Fraction]:
+    """By group of a lock, the time that CPUs idled while threads slept for it, in ps.
+
+    That is what its table counts as waits beyond what CPUs spent waiting; of all locks together at
+    most the time that used CPUs idled, for a CPU may have had another thread to run.
+    """
+    found: dict[str, Fraction] = {}
+    for run in runs:
+        causes = added(run["time"], used_cpus(run["time"]))
+        waited: dict[str, Fraction] = {}
+        for row in run["locks"]:
+            if row["type"].startswith(SLEEPING):
+                waited[row["name"]] = waited.get(row["name"], Fraction(0)) + Fraction(row["waittime_total"])
+        slept = {
+            name: time * NS - sum(Fraction(causes.get(f"{LOCK}:{name}:{word}", 0)) for word in SPINNING)
+            for name, time in waited.items()
+        }
+        slept = {name: time for name, time in slept.items() if time > 0}
+        whole, idle = sum(slept.values(), Fraction(0)), Fraction(causes.get("idle", 0))
+        part = min(Fraction(1), idle / whole) if whole else Fraction(0)
+        for name, time in slept.items():
+            group = f"{LOCK}:{name}"
+            found[group] = found.get(group, Fraction(0)) + time * part
+    return found

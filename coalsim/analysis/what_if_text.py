@@ -85,7 +85,8 @@ def steps_text(steps: Sequence[Step], metric: str, style: Style = PLAIN) -> str:
         ),
         tuple(rows),
         title=f"bottlenecks, each found after those above it were taken away: {metric}",
-        note="share: of the used CPUs' time; bound: X <= min(N / work, locks / hold) before it goes; "
+        note="share: of the used CPUs' time, of locks with what CPUs idled while threads slept for them; "
+        "bound: X <= min(N / work, locks / hold) before it goes; "
         "gain: over the configuration as it is",
     )
     names = [step.group for step in steps]

@@ -5,7 +5,7 @@ Invariant: the same results and the same matplotlib give the same bytes: no date
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import as_file, files
-from math import ceil
+from math import ceil, inf, log10
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from coalsim.report.numbers import quantity_text
 from coalsim.report.repeat import file_stem
 from coalsim.report.stacks import OTHER, WHOLE, stacks_of
 from coalsim.report.words import label_of, unit_of
+from coalsim.stats.student import Interval
 from coalsim.sweep.results import StudyResults
 from coalsim.sweep.table import point_interval
 
@@ -28,6 +29,8 @@ WIDTH, HEIGHT = 5.2, 3.4  # inches: a column of a paper
 SERIES = ("#0072b2", "#d55e00", "#00835f", "#b4578f", "#c98a00", "#3a93cf", "#4b5563", "#8c510a")
 CAUSES = ("#4477aa", "#cc6677", "#44aa99", "#ddcc77", "#882255", "#88ccee", "#117733", "#aa4499", "#999933")
 REST = "#b4bac2"
+FEW_DECADES = 2.2
+TICK_WIDTH = 8.0  # pixels of a character
 MARKS = "osd^vP"
 DASHES = ("-", "--", ":", "-.")
 _METADATA: Mapping[str, Mapping[str, str | None]] = MappingProxyType(
@@ -83,13 +86,12 @@ def _save(figure: "Figure", file: Path, form: str) -> Path:
 def _draw_metric(axes: "Axes", results: StudyResults, curves: Curves, metric: str) -> None:
     places, unit = curves.places, unit_of(metric)
     at = places.numbers or tuple(map(float, range(len(places.texts))))
-    for number, curve in enumerate(curves.curves):
-        found = [
-            (x, known)
-            for x, point in zip(at, curve.points, strict=True)
-            if point != NOWHERE
-            and (known := point_interval(results, results.points[point], metric)) is not None
-        ]
+    means = [_means(results, curve, at, metric) for curve in curves.curves]
+    all_means = [known.mean for found in means for _, known in found]
+    is_log = "y" in results.show.log and any(mean > 0 for mean in all_means)
+    for number, (curve, found) in enumerate(zip(curves.curves, means, strict=True)):
+        if is_log:
+            found = [(x, known) for x, known in found if known.mean > 0]
         axes.errorbar(
             [x for x, _ in found],
             [known.mean for _, known in found],
@@ -104,8 +106,8 @@ def _draw_metric(axes: "Axes", results: StudyResults, curves: Curves, metric: st
         )
     if "x" in results.show.log and places.numbers and min(places.numbers) > 0:
         axes.set_xscale("log")
-    if "y" in results.show.log:
-        axes.set_yscale("log")
+    if is_log:
+        _make_logarithmic(axes, sum(mean <= 0 for mean in all_means))
     else:
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]) if _has_negative(results, metric) else 0.0)
     _ticks(axes, places, at)
@@ -116,17 +118,52 @@ def _draw_metric(axes: "Axes", results: StudyResults, curves: Curves, metric: st
         axes.legend(frameon=False, fontsize=8, ncols=1 + len(curves.curves) // 9)
 
 
+def _means(
+    results: StudyResults, curve: Curve, at: Sequence[float], metric: str
+) -> list[tuple[float, Interval]]:
+    """Where a curve has means, and these."""
+    known = [
+        (x, point_interval(results, results.points[point], metric))
+        for x, point in zip(at, curve.points, strict=True)
+        if point != NOWHERE
+    ]
+    return [(x, found) for x, found in known if found is not None]
+
+
+def _make_logarithmic(axes: "Axes", lost: int) -> None:
+    """A logarithmic y with more ticks than powers of ten where there are few; what it cannot show is told."""
+    from matplotlib.ticker import LogLocator
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if log10(high / low) < FEW_DECADES:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if lost:
+        axes.set_title(f"{lost} not above 0: not on a log axis", fontsize=7, loc="right")
+
+
 def _has_negative(results: StudyResults, metric: str) -> bool:
     return any(value < 0 for point in results.points for value in results.values(point, metric))
 
 
 def _ticks(axes: "Axes", places: Places, at: Sequence[float]) -> None:
     """The places themselves where they are few or names, else round numbers."""
+    axes.minorticks_off()
     if not places.numbers or len(at) <= 10:
-        axes.set_xticks(at, places.texts)
-        axes.minorticks_off()
+        axes.set_xticks(at, _without_collisions(axes, places.texts, at))
     else:
         axes.xaxis.set_major_formatter(lambda value, _: quantity_text(value, places.unit, 3))
+
+
+def _without_collisions(axes: "Axes", texts: Sequence[str], at: Sequence[float]) -> list[str]:
+    """The texts of ticks, but for those that would run into the one before."""
+    kept, free = [""] * len(texts), -inf
+    pixels = [float(axes.transData.transform((x, 1.0))[0]) for x in at]
+    for place in sorted(range(len(texts)), key=lambda place: pixels[place]):
+        half = len(texts[place]) * TICK_WIDTH / 2
+        if pixels[place] - half >= free:
+            kept[place], free = texts[place], pixels[place] + half + TICK_WIDTH
+    return kept
 
 
 def _stack_figure(results: StudyResults, curves: Curves) -> "Figure":

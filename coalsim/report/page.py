@@ -29,6 +29,7 @@ from coalsim.report.parameters import (
     setup_lines,
 )
 from coalsim.report.pictures import picture_of
+from coalsim.report.ranks import rank_tables
 from coalsim.report.repeat import command_lines, file_stem, study_text
 from coalsim.report.words import label_of, unit_of
 from coalsim.stats.student import interval
@@ -87,6 +88,7 @@ def report_html(results: StudyResults) -> str:
     """
     style, script = _style(), _script()
     machines, more_machines = machines_of(results)
+    ranks, too_many_ranks = rank_tables(results)
     runs = sum(len(point.runs) for point in results.points)
     failures = _failures(results)
     config = study_text(results)
@@ -105,7 +107,10 @@ def report_html(results: StudyResults) -> str:
             faults=_time_faults(results),
             heads=[head for axis in results.axes for head in _heads(axis)],
             metrics=[(label_of(metric), metric) for metric in results.show.metrics],
+            lonely=sum(len(point.runs) == 1 for point in results.points),
             rows=[_row(results, point) for point in results.points],
+            ranks=ranks,
+            too_many_ranks=too_many_ranks,
             numbers=_all_numbers(results) if len(results.points) == 1 else [],
             profile=profile_of(results),
             setup=setup_lines(results),

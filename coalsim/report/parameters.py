@@ -11,11 +11,13 @@ from coalsim.errors import ConfigError
 from coalsim.profiles.profile import COST_PREFIX, load_profile
 from coalsim.profiles.reading import cost_from_text
 from coalsim.provenance import Sourced
+from coalsim.report.numbers import quantity_text
+from coalsim.stats.batches import batch_means
 from coalsim.study.document import show
 from coalsim.sweep.results import StudyResults
 from coalsim.topology.machine import Machine
 from coalsim.topology.presets import load_machine
-from coalsim.units import format_time, parse_time
+from coalsim.units import SEC, format_time, parse_time
 
 MOST_MACHINES = 4
 
@@ -105,6 +107,8 @@ def setup_lines(results: StudyResults) -> list[tuple[str, str]]:
         duration = _time(run.get("duration"))
         lasts = "until the load ends" if duration == "0 ps" else duration
         lines.append(("Length", f"warm-up {_time(run.get('warmup'))}, then {lasts}, in simulated time"))
+    lines += [("Warm-up", told) for told in _warm_ups(results)]
+    lines += [("Batches", told) for told in _batches(results)]
     seeds = list(dict.fromkeys(doc["seed"] for point in results.points for doc in point.runs))
     if seeds:
         told = str(seeds[0]) if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
@@ -113,6 +117,31 @@ def setup_lines(results: StudyResults) -> list[tuple[str, str]]:
         each = str(most) if fewest == most else f"{fewest} to {most}"
         lines.append(("Runs of a point", f"{each}; seeds {told}, the same at every point"))
     return lines
+
+
+def _warm_ups(results: StudyResults) -> Iterator[str]:
+    """What was cut where that was found by itself."""
+    cuts = [doc["warmup"]["cut_ps"] for point in results.points for doc in point.runs if "warmup" in doc]
+    if cuts:
+        ends = dict.fromkeys((format_time(min(cuts)), format_time(max(cuts))))
+        yield f"found by MSER-5 in a pilot run of each point: {' to '.join(ends)}"
+
+
+def _batches(results: StudyResults) -> Iterator[str]:
+    """The means of batches in single runs, and how many pass the check of their correlation."""
+    runs = [doc["batches"] for point in results.points for doc in point.runs if "batches" in doc]
+    if not runs:
+        return
+    found = [batch_means(batches["ops"]) for batches in runs]
+    passed = sum(means.is_independent for means in found)
+    yield (
+        f"{len(runs[0]['ops'])} in each run; their means pass the check for independence, joined where need "
+        f"be, in {passed} of {len(runs)} runs"
+    )
+    if len(runs) == 1 and found[0].interval.half_width is not None:
+        scale = SEC / runs[0]["length_ps"]
+        mean, half = found[0].interval.mean * scale, found[0].interval.half_width * scale
+        yield f"throughput {quantity_text(mean, '1/s')} ± {quantity_text(half, '1/s', 2)} by its batches"
 
 
 def _title_of(profile: str) -> str:

@@ -6,16 +6,12 @@ together as `OTHER`.
 Invariant: the shares of a point, in thousandths of a percent, add up to `WHOLE` exactly.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
-from coalsim.observe.where import added, used_cpus
-from coalsim.sweep.results import PointResults, StudyResults
-
-if TYPE_CHECKING:
-    from coalsim.observe.document import ResultDocument
+from coalsim.analysis.stacks import Stack, apportioned, stack_of
+from coalsim.sweep.results import StudyResults
 
 WHOLE = 100_000
 MOST_CAUSES = 9
@@ -40,53 +36,32 @@ class Stacks:
 
 def stacks_of(results: StudyResults) -> Stacks:
     """The stacks of all points."""
-    times = [_times(point) for point in results.points]
+    stacks = [stack_of(point.runs, group_by=str) for point in results.points]
     weights: dict[str, float] = {}
-    for found in times:
-        whole = float(sum(found.values()))
-        for cause, time in found.items():
-            weights[cause] = weights.get(cause, 0.0) + float(time) / whole
+    for stack in stacks:
+        for cause, share in stack.shares().items():
+            if share:
+                weights[cause] = weights.get(cause, 0.0) + float(share)
     largest = sorted(weights, key=lambda cause: (-weights[cause], cause))
     shown = largest if len(largest) <= MOST_CAUSES + 1 else largest[:MOST_CAUSES]
     causes = (*shown, *([OTHER] if len(largest) > len(shown) else []))
     return Stacks(
         causes=causes,
-        shares=tuple(_shares(found, shown, len(causes)) for found in times),
-        per_operation=tuple(
-            _per_operation(point, found) for point, found in zip(results.points, times, strict=True)
-        ),
+        shares=tuple(_shares(stack, shown, len(causes)) for stack in stacks),
+        per_operation=tuple(_per_operation(stack) for stack in stacks),
     )
 
 
-def _times(point: PointResults) -> dict[str, Fraction]:
-    """CPU time by cause over all runs of a point, in ps; exact, so that their order does not matter."""
-    total: dict[str, Fraction] = {}
-    for run in point.runs:
-        for cause, time in _causes(run).items():
-            if time:
-                total[cause] = total.get(cause, Fraction(0)) + Fraction(time)
-    return total
-
-
-def _causes(run: "ResultDocument") -> Mapping[str, float]:
-    return added(run["time"], used_cpus(run["time"])) if run["time"] else {}
-
-
-def _shares(times: Mapping[str, Fraction], shown: Sequence[str], count: int) -> tuple[int, ...] | None:
+def _shares(stack: Stack, shown: Sequence[str], count: int) -> tuple[int, ...] | None:
     """Shares of the shown causes and the rest, rounded so that they add up."""
-    whole = sum(times.values(), Fraction(0))
-    if not whole:
+    shares = stack.shares()
+    if not shares:
         return None
-    parts = [times.get(cause, Fraction(0)) for cause in shown]
-    parts += [whole - sum(parts)] * (count - len(shown))
-    exact = [part * WHOLE / whole for part in parts]
-    rounded = [int(part) for part in exact]
-    by_rest = sorted(range(count), key=lambda at: (rounded[at] - exact[at], at))
-    for at in by_rest[: WHOLE - sum(rounded)]:
-        rounded[at] += 1
-    return tuple(rounded)
+    parts = [shares.get(cause, Fraction(0)) for cause in shown]
+    parts += [1 - sum(parts, Fraction(0))] * (count - len(shown))
+    return tuple(apportioned(parts, WHOLE))
 
 
-def _per_operation(point: PointResults, times: Mapping[str, Fraction]) -> float | None:
-    operations = sum((Fraction(run["throughput"]["ops"]) for run in point.runs), Fraction(0))
-    return float(sum(times.values(), Fraction(0)) / operations / 1000) if operations and times else None
+def _per_operation(stack: Stack) -> float | None:
+    times = stack.per_operation()
+    return float(sum(times.values(), Fraction(0))) if times else None

@@ -62,6 +62,8 @@ def sweep_table(results: StudyResults, style: Style = PLAIN) -> Table:
     title = f"{results.name}: {results.title}" if results.title else results.name
     percent = f"{100 * confidence_of(results):.4g} %"
     note = f"{sign}: half the width of the {percent} interval over the runs"
+    if any(len(point.runs) == 1 for point in results.points):
+        note += "; one run has none"
     return Table(tuple(heads), tuple(rows), title=title, note=note)
 
 

@@ -1,4 +1,4 @@
-"""Ten changes: what is predicted for each, and what comes out when the change is really made.
+"""Twelve changes: what is predicted for each, and what comes out when the change is really made.
 
 A prediction is a virtual speed-up (`WhatIf`) or is extrapolated from an elasticity, which knows the
 configuration as it is and nothing else.  The truth is another configuration, made by other means:
@@ -67,6 +67,7 @@ class Outcome:
 
 LOOP = ("machine=icx2", "workload.cpus=24", "run.warmup=100us", "run.duration=3ms")
 LOOP_COSTS = ("kernel.cost.lock_uncontended=6cycles", "kernel.cost.lock_release=4cycles")
+TICKET = ("kernel.lock=ticket", "workload.cpus=32", "workload.hold=exp:200ns")
 BULK = ("workload.frames_per_cpu=600",)
 FLUSH = ("run.warmup=200us", "run.duration=1500us", "workload.cpus=8", "workload.start=spread")
 
@@ -150,6 +151,24 @@ CASES = (
         truth=("kernel.mmap_lock=range",),
         hits=False,
     ),
+    Case(
+        name="a lock's sections twice as long, 32 CPUs and a ticket lock: mean latency",
+        study="lock_loop",
+        settings=(*LOOP[:1], *LOOP[2:], *LOOP_COSTS, *TICKET),
+        predicted={"lock:lock_loop": "2"},
+        truth=(
+            *("workload.hold=exp:400ns", "kernel.cost.lock_uncontended=12cycles"),
+            "kernel.cost.lock_release=8cycles",
+        ),
+        metric="latency_ns.mean",
+    ),
+    Case(
+        name="a slower clock, in a machine file",
+        study="page_fault1",
+        settings=("workload.cpus=4", "workload.mib=1", "workload.start=spread", "run.duration=1500us"),
+        predicted={"machine:clock_ghz": "0.8"},
+        truth=("machine=SLOW",),
+    ),
 )
 
 
@@ -193,6 +212,7 @@ def _settings(case: Case, spec: SweepSpec, folder: Path) -> tuple[str, ...]:
         "WARM": lambda: f"{costs['zero_page_warm'].value * 2:f}{costs['zero_page_warm'].unit}",
         "HANDOVER": lambda: f"{hand_over.value * Decimal('1.3'):f}{hand_over.unit}",
         "FILE": lambda: str(_halved(plan.spec.machine, folder)),
+        "SLOW": lambda: str(_slowed(plan.spec.machine, folder)),
     }
     settings = []
     for text in case.truth:
@@ -211,5 +231,15 @@ def _halved(name: str, folder: Path) -> Path:
         if key.startswith("ipi_") or key in ("mmu.interrupt_entry", "mmu.interrupt_exit")
     }
     file = folder / "halved.toml"
+    file.write_text(machine_file_text(machine.with_overrides(changes)), encoding="utf-8")
+    return file
+
+
+def _slowed(name: str, folder: Path) -> Path:
+    """A file of the machine with a clock of four fifths."""
+    machine = load_machine(name)
+    clock = machine.clock_ghz
+    changes = {"clock_ghz": f"{clock.value * 4 / 5:f}{clock.unit}"}
+    file = folder / "slow.toml"
     file.write_text(machine_file_text(machine.with_overrides(changes)), encoding="utf-8")
     return file

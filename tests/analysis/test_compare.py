@@ -1,6 +1,8 @@
 """Comparing results: points by settings, runs by seeds, and nothing said that chance could say."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -8,6 +10,7 @@ from coalsim.analysis.compare import compare, difference, flattened, rankings
 from coalsim.analysis.compare_text import comparison_text, rankings_text
 from coalsim.cli import main as command_line
 from coalsim.errors import InputError
+from coalsim.observe.document import ResultDocument
 from coalsim.sweep.results import load_results
 
 SHORT = ("--set=run.duration=60us", "--set=run.warmup=20us", "--jobs=0", "-q")
@@ -92,6 +95,38 @@ def test_ranking_is_cut_into_tiers(folders: tuple[Path, Path]) -> None:
     assert "the best first" in rankings_text(apart)
 
 
+def test_a_variant_that_failed_does_not_hide_the_others(folders: tuple[Path, Path]) -> None:
+    """The others of its place are ranked, and it is named."""
+    study = load_results(folders[0])
+    lost = replace(study.points[0], runs=())
+    apart = rankings(replace(study, points=(lost, *study.points[1:])), over=["workload.cpus", "kernel.lock"])
+    assert [one.left_out for one in apart] == [("1 mcs",)]
+    assert sum(map(len, apart[0].tiers)) == 3
+    assert "no runs that could be ranked of 1 mcs" in rankings_text(apart)
+    (alone, _) = rankings(replace(study, points=(lost, *study.points[1:])))
+    assert (alone.tiers, alone.left_out) == ((("ticket",),), ("mcs",))
+
+
+def test_a_load_that_draws_nothing_at_random_is_not_ranked(folders: tuple[Path, Path]) -> None:
+    """Its replications are all the same, so its intervals have no width and say nothing."""
+    study = load_results(folders[0])
+    points = tuple(
+        replace(
+            point,
+            runs=tuple(cast(ResultDocument, {**point.runs[0], "seed": run["seed"]}) for run in point.runs),
+        )
+        for point in study.points
+    )
+    alike = replace(study, points=points)
+    (one, *_) = rankings(alike, over=["workload.cpus"])
+    assert one.tiers == ()
+    assert one.rows == ((0, "4"), (0, "1"))
+    assert "what cannot be ranked" in rankings_text([one])
+    single = replace(study, points=tuple(replace(point, runs=point.runs[:1]) for point in study.points))
+    assert [each.tiers for each in rankings(single)] == [(), ()], "one run has no interval"
+    assert "this load draws nothing at random" in comparison_text(compare(alike, alike))
+
+
 def test_results_that_cannot_be_compared_are_refused(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +140,10 @@ def test_results_that_cannot_be_compared_are_refused(
         compare(first, load_results(alone))
     with pytest.raises(InputError, match="nothing in it to rank"):
         rankings(load_results(alone))
+    with pytest.raises(InputError, match=r"it has no axis kernel\.hz"):
+        rankings(first, over=["kernel.hz"])
+    with pytest.raises(InputError, match=r"have latency_ns\.p98"):
+        rankings(first, "latency_ns.p98")
     with pytest.raises(InputError, match=r"no run has latency_ns\.p98"):
         compare(first, first, ["latency_ns.p98"])
     other = str(tmp_path / "other")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from coalsim.analysis.cases import Cases
-from coalsim.analysis.what_if import compared, next_bottlenecks, predict
+from coalsim.analysis.stacks import stack_of
+from coalsim.analysis.what_if import compared, next_bottlenecks, predict, slept_for_locks
 from coalsim.boot import System
 from coalsim.cli import main as command_line
 from coalsim.cpus.cpu import Cpu
@@ -154,6 +155,25 @@ def test_predictions_come_in_pairs_and_those_beyond_a_bound_are_marked() -> None
     assert steps[0].group == "lock:lock_loop"
     assert steps[0].prediction is not None
     assert steps[0].prediction.gain > 1
+
+
+def test_cpus_that_idle_while_readers_sleep_for_a_lock_are_counted_for_it() -> None:
+    """Nearly all of the idle time: there is nothing else that a thread of this load could wait for."""
+    settings = ("workload.cpus=4", "workload.hold=const:40us", "run.duration=1ms")
+    spec = open_sweep("lock_loop", parse_settings((*settings, "kernel.lock=rwsem", "workload.reads=90")))
+    with Serial() as pool:
+        cases = Cases(spec, spec.points[0], pool)
+        (run,) = cases.documents(cases.base, 1)
+        (step,) = next_bottlenecks(cases, 1, 1)
+    idle = sum(run["time"][str(cpu)].get("idle", 0) for cpu in range(4))
+    slept = slept_for_locks([run])
+    assert idle > 500_000_000, "of four milliseconds"
+    assert 0.9 * idle <= slept["lock:lock_loop"] <= idle
+    spent = stack_of([run])
+    assert step.group == "lock:lock_loop"
+    assert step.share > float((spent.times[step.group] + slept[step.group]) / spent.spent) - 1e-9
+    spinning = open_study("lock_loop", parse_settings((*settings[:2], "run.duration=200us")))
+    assert slept_for_locks([run_study(spinning)]) == {}
 
 
 def test_the_command_prints_predictions_and_writes_folders_to_compare(

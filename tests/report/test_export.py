@@ -4,6 +4,7 @@ import csv
 import json
 import sqlite3
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from reported import command
 
 import coalsim
 from coalsim.errors import ConfigError
-from coalsim.sweep.results import load_results
+from coalsim.report.export import csv_text, json_lines
+from coalsim.report.tables import ResultTable
+from coalsim.sweep.results import StudyResults, load_results
 
 
 def test_csv_and_json_lines_have_a_row_for_each_run(folder: Path, tmp_path: Path) -> None:
@@ -30,6 +33,20 @@ def test_csv_and_json_lines_have_a_row_for_each_run(folder: Path, tmp_path: Path
         assert line["throughput.ops"] == run["throughput"]["ops"]
         assert line["locks.lock_loop.acquisitions"] == run["locks"][0]["acquisitions"]
         assert line["seed"] == run["seed"] == 1 + line["replication"]
+
+
+@pytest.mark.parametrize("lock", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "'quoted"])
+def test_a_spreadsheet_runs_nothing_of_a_csv_file(results: StudyResults, lock: str) -> None:
+    """Text that begins like a formula has an apostrophe before it; without it, it is the text again."""
+    first = results.points[0]
+    settings = (("kernel.lock", lock), first.point.settings[1])
+    named = replace(first, point=replace(first.point, settings=settings))
+    table = ResultTable(replace(results, points=(named, *results.points[1:])), ("throughput.ops",))
+    (row, *_) = csv.DictReader(csv_text(table).splitlines())
+    assert row["kernel.lock"] == f"'{lock}"
+    assert row["point"] == "0"
+    (line, *_) = map(json.loads, json_lines(table).splitlines())
+    assert line["kernel.lock"] == lock
 
 
 def test_metrics_choose_columns_and_failed_runs_stay(folder: Path) -> None:

@@ -35,3 +35,13 @@ def test_the_command_writes_figures(folder: Path, tmp_path: Path) -> None:
     """PDF if nothing else is asked for."""
     assert command("report", folder, "--figures", tmp_path / "new" / "folder") == 0
     assert len(list((tmp_path / "new" / "folder").glob("*.pdf"))) == 4
+
+
+@pytest.mark.slow
+def test_a_log_axis_tells_what_it_cannot_show(results: StudyResults, tmp_path: Path) -> None:
+    """A lock that nobody waited for has no place on it; the rest has more ticks than powers of ten."""
+    waits = "locks.lock_loop.waittime_total"
+    write_figures(replace(results, show=replace(results.show, metrics=(waits,), log=("y",))), tmp_path, "svg")
+    text = (tmp_path / "locks_lock_loop_waittime_total.svg").read_text()
+    assert "<!-- 2 not above 0: not on a log axis -->" in text
+    assert len([line for line in text.splitlines() if "µs -->" in line]) > 2

@@ -174,6 +174,25 @@ def test_axes_become_logarithmic_and_linear(visit: Visit) -> None:
     assert page.locator("figure.chart path.curve").first.get_attribute("d") != before
 
 
+def test_a_log_axis_holds_all_means_and_tells_what_it_cannot_show(
+    browser: "Browser", results: StudyResults, tmp_path: Path
+) -> None:
+    """A wide interval does not push its mean below the axis; a value of zero is left out, and told."""
+    waits = "locks.lock_loop.waittime_total"
+    file = tmp_path / "report.html"
+    shown = replace(results.show, metrics=(waits,), log=("x", "y"))
+    file.write_text(report_html(replace(results, show=shown)), encoding="utf-8")
+    visit = Visit(browser, file)
+    chart = visit.page.locator("figure.chart")
+    assert chart.locator("text.lost").text_content() == "2 not above 0: not on a log axis"
+    axis = float(chart.locator("line.axis").first.get_attribute("y1") or "nan")
+    drawn = str(chart.locator("path.curve").first.get_attribute("d"))
+    heights = [float(spot.split()[1]) for spot in drawn[1:].split("L")]
+    assert len(heights) == 2, "of three places"
+    assert all(height < axis - 1 for height in heights)
+    visit.close()
+
+
 def test_dark_and_light_by_system_and_by_button(visit: Visit) -> None:
     """The button goes before the system."""
     page = visit.page

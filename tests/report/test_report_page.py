@@ -6,14 +6,18 @@ import shutil
 import sqlite3
 import sys
 from base64 import b64encode
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import cast
 
 import pytest
 from reported import HOSTILE, Page, command, hostile
 
 from coalsim.errors import ConfigError
+from coalsim.observe.document import ResultDocument
 from coalsim.report.page import report_html
+from coalsim.report.ranks import rank_tables
 from coalsim.report.repeat import study_text
 from coalsim.sweep.results import StudyResults, load_results
 from coalsim.sweep.sweep_spec import open_sweep
@@ -43,6 +47,41 @@ def test_the_page_tells_all_that_was_asked_and_run(html: str) -> None:
         "numpy",
     ):
         assert words in re.sub(r"\s+", " ", text), words
+
+
+def test_what_was_cut_and_what_has_no_interval_is_told(tmp_path: Path) -> None:
+    """The warm-up that MSER-5 found, the batches and their check, and that one run has no interval."""
+    settings = ("--set=run.warmup=auto", "--set=run.duration=200us", "--set=run.batches=20", "-q")
+    assert command("run", "lock_loop", *settings, "--out", tmp_path / "one") == 0
+    text = re.sub(r"\s+", " ", Page(report_html(load_results(tmp_path / "one"))).text)
+    assert "found by MSER-5 in a pilot run of each point: " in text
+    assert re.search(r"20 in each run; .* in [01] of 1 runs", text)
+    assert re.search(r"throughput [0-9.]+ k/s ± [0-9.]+ k/s by its batches", text)
+    assert "It has one run, which says nothing about spread: no interval." in text
+
+
+def with_rate(run: ResultDocument, seed: int, rate: float) -> ResultDocument:
+    return cast(ResultDocument, {**run, "seed": seed, "throughput": {"ops": 1, "ops_per_s": rate}})
+
+
+def test_curves_are_ranked_as_far_as_intervals_allow(results: StudyResults) -> None:
+    """In tiers by each metric with a known direction; what failed is named, what tells nothing is left."""
+    tables, is_too_much = rank_tables(results)
+    assert not is_too_much
+    assert [table.path for table in tables] == [*results.show.metrics]
+    assert [row.at for row in tables[0].rows] == [f"workload.cpus = {cpus}" for cpus in (1, 2, 4)]
+    assert tables[0].rows[0].tiers[0] == "mcs, ticket", "a lock that nobody waits for"
+    lost = replace(results.points[0], runs=())
+    failed = replace(results, points=(lost, *results.points[1:]))
+    assert rank_tables(failed)[0][0].rows[0].left_out == "mcs"
+    assert "Ranking by Throughput" in Page(report_html(failed)).text
+    points = [
+        replace(point, runs=(with_rate(point.runs[0], 1, number), with_rate(point.runs[0], 2, number)))
+        for number, point in enumerate(results.points)
+    ]
+    alike = replace(results, points=tuple(points))
+    assert (rank_tables(alike)[0][0].rows, rank_tables(alike)[0][0].untold) == ((), 3)
+    assert "intervals say nothing" in Page(report_html(alike)).text
 
 
 def test_the_same_results_give_the_same_bytes_wherever_they_lie(

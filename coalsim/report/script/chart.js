@@ -27,9 +27,11 @@ class Chart {
 
   draw() {
     const width = Math.max(240, this.figure.clientWidth || 640), height = Math.round(Math.min(380, Math.max(230, width * 0.6)));
-    const curves = this.shown.all.map((series) => [series, this.values(series)]);
+    const all = this.shown.all.map((series) => [series, this.values(series)]);
+    const isLog = this.shown.logY && all.some(([, values]) => values.some(([, mean]) => mean > 0));
+    const curves = isLog ? all.map(([series, values]) => [series, values.filter(([, mean]) => mean > 0)]) : all;
     const flat = curves.flatMap(([, values]) => values);
-    const isLog = this.shown.logY && flat.some(([, mean]) => mean > 0);
+    const lost = all.reduce((sum, [, values]) => sum + values.length, 0) - flat.length;
     const least = flat.some(([, mean]) => mean < 0) ? -Infinity : 0; // what is never negative is not drawn below 0
     const ends = domainOf(flat.map(([, mean, half]) => Math.max(least, mean - (half ?? 0))), flat.map(([, mean, half]) => mean + (half ?? 0)), isLog);
     const yTicks = (isLog ? logTicks(...clamped(ends, flat)) : linearTicks(...ends, 5));
@@ -45,6 +47,7 @@ class Chart {
     const withBands = curves.length <= BANDS && this.data.x.numbers.length > 1;
     for (const [series, values] of curves) parts.push(this.curve(series, values, withBands));
     if (!flat.length) parts.push(svgText((box.left + box.right) / 2, (box.top + box.bottom) / 2, this.shown.all.length ? "no run has this" : "no curve is shown", "empty", "middle"));
+    if (lost) parts.push(svgText(box.left + 6, box.top + 8, `${lost} not above 0: not on a log axis`, "tick lost"));
     this.guide = svg("line", { class: "guide", y1: box.top, y2: box.bottom, visibility: "hidden" });
     this.svg.replaceChildren(...parts, this.guide);
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -132,10 +135,10 @@ class Chart {
 
 const runsText = (runs) => `${runs} run${runs === 1 ? "" : "s"}`;
 
-/** A logarithmic domain that an interval down to nothing does not stretch: at most a decade below the means. */
+/** A logarithmic domain with all means in it that an interval down to nothing does not stretch by more than a decade. */
 function clamped([low, high], flat) {
-  const means = flat.map(([, mean]) => mean).filter((mean) => mean > 0);
-  return [Math.max(low, Math.min(...means) / 10), high];
+  const least = Math.min(...flat.map(([, mean]) => mean));
+  return [Math.min(Math.max(low, least / 10), least / 1.12), high];
 }
 
 function nearest(pixels, x) {
