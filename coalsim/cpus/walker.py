@@ -59,6 +59,8 @@ class TranslationUnit:
         "_note_pointer",
         "_pointers",
         "_table_of",
+        "_walk_fixed",
+        "_walk_sites",
         "asid",
         "l1_hit",
         "missed",
@@ -101,6 +103,7 @@ class TranslationUnit:
         cpu.settle = self.settle
         self.structure_caches = caches = StructureCaches(cpu, costs, table_of, self.unchecked)
         self._pointers, self._note_pointer = caches.leaf_pointers, caches.note
+        self._walk_fixed, self._walk_sites = costs.walk_fixed, caches.walk_sites
         self.missed = -1  # page and ASID of the last lookup that found nothing; -1: something came in since
         self.l1_hit = costs.l1_hit
         self.asid = 0
@@ -226,21 +229,28 @@ class TranslationUnit:
         others would notice: synchronise and `walk`.
         """
         cpu = self._cpu
-        key = self.asid << ASID_SHIFT | vpn >> self._leaf_bits
-        cached = self._pointers.get(key)
-        if cached is None or not cached.table.linked:
+        pointers, key = self._pointers, self.asid << ASID_SHIFT | vpn >> self._leaf_bits
+        cached = pointers.get(key)
+        if cached is None:
             return None
-        table, index = cached.table, vpn & self._leaf_mask
+        table, pointer = cached
+        if not table.linked:
+            return None
+        index = vpn & self._leaf_mask
         line = table.pfn << LINE_SHIFT | index * self._entry_bytes >> LINE_SHIFT
         reading = self._lines.read_near(cpu, line)
         if reading < 0:
             return None
         self.settle()
         self.walks += 1
-        self.walk_cost = self._costs.walk_fixed + reading
-        del self._pointers[key]
-        self._pointers[key] = cached  # the youngest again
-        self._note_pointer(cached, site)
+        self.walk_cost = self._walk_fixed + reading
+        del pointers[key]
+        pointers[key] = cached  # the youngest again
+        if self.unchecked is not None:  # `StructureCaches.note` in line
+            walk_site = self._walk_sites.get(site) or self.structure_caches.walk_site(site)
+            self.unchecked.append((cpu.clock, pointer, False, walk_site))
+        if not table.slots[index] & PRESENT:
+            return False
         return self._use_entry(table, index, line, vpn, write, user, site)
 
     def _use_entry(
@@ -252,23 +262,20 @@ class TranslationUnit:
             return False
         marks = ACCESSED | DIRTY if write else ACCESSED
         if word & marks != marks:
-            table.exchange(index, word | marks)
+            table.mark(index, marks)
             self.walk_cost += self._costs.set_accessed + self._lines.write(self._cpu, line)
-        self._fill(vpn, word, write, site)
-        return True
-
-    def _fill(self, vpn: Vpn, word: int, write: bool, site: str) -> None:
-        """Put what the walk found into the TLB, in place of what that had for the page."""
         space = self.space
         assert space is not None, "it has just been walked"
         translation = space.translations.get(vpn)
-        if translation is None or (translation.writable != bool(word & WRITABLE)):
+        if translation is None or translation.writable is not (word & WRITABLE != 0):
             translation = self._new_translation(space, vpn, word)
+        # in place of what the TLB had for the page
         entry = Entry(translation, write or word & (DIRTY | WRITABLE) == DIRTY | WRITABLE)
         self.tlb.insert(vpn, self.asid, entry)
         self.missed = -1
         if self.unchecked is not None:
             self.unchecked.append((self._cpu.clock, translation, write, site))
+        return True
 
     def judge(self) -> None:
         """Let the oracle judge what this processor has used; synchronised."""
@@ -281,7 +288,7 @@ class TranslationUnit:
         translation = Translation(
             space.number,
             vpn,
-            Pfn((word & FRAME_MASK) >> 12),
+            (word & FRAME_MASK) >> 12,  # type: ignore[arg-type]  # `Pfn` would be one more call
             word & WRITABLE != 0,
             word & USER != 0,
             word & GLOBAL != 0,
