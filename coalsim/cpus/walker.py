@@ -220,7 +220,7 @@ class TranslationUnit:
         index = vpn & self._leaf_mask
         line = table.pfn << LINE_SHIFT | index * self._entry_bytes >> LINE_SHIFT
         self.walk_cost += self._lines.read(cpu, line)
-        return self._use_entry(table, index, line, vpn, write, user, site)
+        return self._use_entry(table, index, vpn, write, user, site, line)
 
     def walk_ahead(self, vpn: Vpn, write: bool, user: bool, site: str) -> bool | None:
         """The same after a look, where nobody else can use the tables.
@@ -251,19 +251,24 @@ class TranslationUnit:
             self.unchecked.append((cpu.clock, pointer, False, walk_site))
         if not table.slots[index] & PRESENT:
             return False
-        return self._use_entry(table, index, line, vpn, write, user, site)
+        return self._use_entry(table, index, vpn, write, user, site)
 
     def _use_entry(
-        self, table: TableWords, index: int, line: int, vpn: Vpn, write: bool, user: bool, site: str
+        self, table: TableWords, index: int, vpn: Vpn, write: bool, user: bool, site: str, line: int = -1
     ) -> bool:
-        """The walk has come to the page's entry: set its A and D and fill the TLB.  False: a fault."""
+        """The walk has come to the page's entry: set its A and D and fill the TLB.  False: a fault.
+
+        `line` is the entry's, if it is not near: then setting marks has to get it first.
+        """
         word = table.slots[index]
         if not word & PRESENT or (write and not word & WRITABLE) or (user and not word & USER):
             return False
         marks = ACCESSED | DIRTY if write else ACCESSED
         if word & marks != marks:
             table.mark(index, marks)
-            self.walk_cost += self._costs.set_accessed + self._lines.write(self._cpu, line)
+            self.walk_cost += self._costs.set_accessed
+            if line >= 0:
+                self.walk_cost += self._lines.write(self._cpu, line)
         space = self.space
         assert space is not None, "it has just been walked"
         translation = space.translations.get(vpn)

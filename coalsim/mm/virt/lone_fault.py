@@ -54,11 +54,13 @@ class LoneFaults:
         "_cpu",
         "_entry_bytes",
         "_frames",
+        "_hit",
         "_kernel",
         "_leaf_bits",
         "_lines",
         "_may_be",
         "_space",
+        "_storing",
         "_way_in",
         "_way_in_takes",
     )
@@ -75,7 +77,9 @@ class LoneFaults:
         self._entry_bytes = kernel.geometry.entry_bytes
         self._may_be = kernel.switches.mmap_lock == "per_vma"
         self._area: Area | None = None  # of the last fault: the next one is mostly there, too
-        self._area_line: Time = cpu.transfer[cpu.id] + costs.vma_lock  # counting in, or out
+        self._hit: Time = cpu.transfer[cpu.id]
+        self._area_line: Time = self._hit + costs.vma_lock  # counting in, or out
+        self._storing: Time = costs.pte_set + costs.rmap_add
         self._way_in = ((FIND, costs.area_find), (AREA_LINE, self._area_line), (FAULT, costs.fault_fixed))
         self._way_in_takes: Time = sum(cost for _, cost in self._way_in)
 
@@ -103,7 +107,8 @@ class LoneFaults:
             or cpu.locks_held
             or not lock.is_near(cpu)
             or not isinstance(area_lock, AreaLock)  # one that is not there yet is near nobody
-            or not area_lock.is_near(cpu, space.sequence)
+            or area_lock.written_at == space.sequence
+            or not area_lock.line.is_near(cpu)
             or not self._lines.is_near(cpu, line_of(table.pfn, index, self._entry_bytes))
             or not space.rss.has_room(cpu)
             or not self._frames.lru.has_room(cpu)
@@ -139,16 +144,19 @@ class LoneFaults:
                     yield alarm
                     cpu.resume()
                 frames.zero_cold(cpu, pfn)
-            cpu.charge(cpu.transfer[cpu.id], lock.line_cause)
-            if cpu.clock >= cpu.limit:
+            cpu.account[lock.line_cause] += self._hit
+            cpu.clock = clock = cpu.clock + self._hit
+            if clock > cpu.limit:
+                cpu.tail.append((lock.line_cause, self._hit))
+            if clock >= cpu.limit:
                 yield from cpu.look()
             granted, stolen = cpu.clock, cpu.time_stolen
             if is_shared:
                 frames.shared_memory[pfn] = None
             self._space.rss.count_one(cpu, shmem=is_shared)
-            table.exchange(index, pfn << PAGE_SHIFT | ENTRY)
+            table.enter(index, pfn << PAGE_SHIFT | ENTRY)
             self._space.counts.resident += 1
-            cpu.charge(costs.pte_set + costs.rmap_add, FAULT)
+            cpu.charge(self._storing, FAULT)
             if not frames.lru.add_now(cpu, pfn):
                 yield from frames.lru.add(cpu, pfn, FAULT)
             cpu.charge(lock.overhead, lock.hold_cause)

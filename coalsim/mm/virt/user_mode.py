@@ -91,7 +91,7 @@ class UserMode:
             yield from cpu.look()
             unit.judge_if_many()
         if unit.missed != vpn << TAG_BITS | unit.asid and unit.hit(vpn, write, site, USER):
-            if in_user and cpu.queue.slice_over(cpu.ticks):
+            if in_user and cpu.ticks >= cpu.queue.slice_ends:  # `slice_over` in line
                 yield from self._give_way()
             return  # else `touch_now` has just looked
         unit.misses += 1
@@ -108,7 +108,7 @@ class UserMode:
                 if self._tells:
                     self.kernel.policy.filled(cpu, self.space.context, vpn)
                 cpu.charge(unit.walk_cost, WALK)
-                if in_user and cpu.queue.slice_over(cpu.ticks):
+                if in_user and cpu.ticks >= cpu.queue.slice_ends:
                     yield from self._give_way()
                 return
             cpu.charge(unit.walk_cost, WALK)
@@ -131,7 +131,7 @@ class UserMode:
                 yield from self._let_reaper_in()
             if verdict or self.is_killed:
                 yield from refused(verdict or KILLED, address)
-            if cpu.clock >= cpu.limit or cpu.queue.slice_over(cpu.ticks):
+            if cpu.clock >= cpu.limit or cpu.ticks >= cpu.queue.slice_ends:
                 yield from self._give_way()
 
     def touch_pages(
