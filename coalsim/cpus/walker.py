@@ -56,10 +56,11 @@ class TranslationUnit:
         "_leaf_bits",
         "_leaf_mask",
         "_lines",
+        "_near",
         "_note_pointer",
         "_pointers",
         "_table_of",
-        "_walk_fixed",
+        "_walk_near",
         "_walk_sites",
         "asid",
         "l1_hit",
@@ -90,7 +91,7 @@ class TranslationUnit:
         self._entry_bytes = costs.entry_bytes
         self._leaf_bits = costs.leaf_bits
         self._leaf_mask = (1 << costs.leaf_bits) - 1
-        self._lines = lines
+        self._lines, self._near = lines, lines.own[cpu.id]
         self._table_of = table_of
         self.oracle = oracle
         self.unchecked = oracle.unchecked[cpu.id] if oracle is not None else None
@@ -103,7 +104,8 @@ class TranslationUnit:
         cpu.settle = self.settle
         self.structure_caches = caches = StructureCaches(cpu, costs, table_of, self.unchecked)
         self._pointers, self._note_pointer = caches.leaf_pointers, caches.note
-        self._walk_fixed, self._walk_sites = costs.walk_fixed, caches.walk_sites
+        self._walk_sites = caches.walk_sites
+        self._walk_near = costs.walk_fixed + lines.own_hit  # of a walk that reads one line, which is near
         self.missed = -1  # page and ASID of the last lookup that found nothing; -1: something came in since
         self.l1_hit = costs.l1_hit
         self.asid = 0
@@ -238,12 +240,15 @@ class TranslationUnit:
             return None
         index = vpn & self._leaf_mask
         line = table.pfn << LINE_SHIFT | index * self._entry_bytes >> LINE_SHIFT
-        reading = self._lines.read_near(cpu, line)
-        if reading < 0:
+        lines, near = self._lines, self._near
+        version = near.get(line)
+        if lines.dirty.get(line) is not cpu or version is None or version != lines.version[line]:
             return None
+        del near[line]  # `TableLines.read` of a line that `is_near`, in line: the youngest again
+        near[line] = version
         self.settle()
         self.walks += 1
-        self.walk_cost = self._walk_fixed + reading
+        self.walk_cost = self._walk_near
         del pointers[key]
         pointers[key] = cached  # the youngest again
         if self.unchecked is not None:  # `StructureCaches.note` in line

@@ -160,16 +160,34 @@ class Clocked:
 
     def look(self) -> Op[None]:
         """Before a look at private state: wait only if the clock has run too far ahead."""
+        while self.clock >= self.limit and (alarm := self.until_look()):
+            yield alarm
+            self.resume()
+        if self.tail:
+            self.tail.clear()
+
+    def until_look(self) -> Alarm | None:
+        """What a `look` waits for, as `until_clock` is for a `sync`; None: the look is allowed.
+
+        while cpu.clock >= cpu.limit and (alarm := cpu.until_look()):  # look, in line
+            yield alarm
+            cpu.resume()
+        """
+        env = self.env
         while self.clock >= self.limit:
-            if self.clock < self.hard and not self.env.tick_events:
+            if self.clock < self.hard and not env.tick_events:
                 self.take_ticks(self.clock)
                 self.limit = self.hard if self.irq_depth else min(self.hard, self.next_tick)
-            elif self.clock > self.env._now:
-                yield from self.sync()
+            elif self.clock > env._now:
+                if self.next_tick <= env._now:
+                    self.take_ticks(env._now)
+                if alarm := self.until_clock():
+                    return alarm
             else:
                 break  # the plain mode: limit == now
         if self.tail:
             self.tail.clear()
+        return None
 
     def sync(self) -> Op[None]:
         """Before a look at shared state: wait until global time is this processor's time."""

@@ -148,15 +148,19 @@ class LoneFaults:
             cpu.clock = clock = cpu.clock + self._hit
             if clock > cpu.limit:
                 cpu.tail.append((lock.line_cause, self._hit))
-            if clock >= cpu.limit:
-                yield from cpu.look()
+            while cpu.clock >= cpu.limit and (alarm := cpu.until_look()):  # look, in line
+                yield alarm
+                cpu.resume()
             granted, stolen = cpu.clock, cpu.time_stolen
             if is_shared:
                 frames.shared_memory[pfn] = None
             self._space.rss.count_one(cpu, shmem=is_shared)
             table.enter(index, pfn << PAGE_SHIFT | ENTRY)
             self._space.counts.resident += 1
-            cpu.charge(self._storing, FAULT)
+            cpu.account[FAULT] += self._storing
+            cpu.clock = clock = cpu.clock + self._storing
+            if clock > cpu.limit:
+                cpu.tail.append((FAULT, self._storing))
             if not frames.lru.add_now(cpu, pfn):
                 yield from frames.lru.add(cpu, pfn, FAULT)
             cpu.charge(lock.overhead, lock.hold_cause)
@@ -166,5 +170,8 @@ class LoneFaults:
             counts.anonymous += 1
         else:
             counts.out_of_memory += 1
-        cpu.charge(self._area_line, AREA_LINE)
+        cpu.account[AREA_LINE] += self._area_line
+        cpu.clock = clock = cpu.clock + self._area_line
+        if clock > cpu.limit:
+            cpu.tail.append((AREA_LINE, self._area_line))
         return NO_MEMORY if pfn < 0 else ""
