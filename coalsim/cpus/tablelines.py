@@ -12,7 +12,7 @@ transfer), the socket's last level, DRAM of the table's node.  How many table li
 cache keeps is an assumed share of it: data and code want the rest.
 
 Shared state: `sync` before every use; it costs time only through what it returns.  Only for
-tables that nobody else can reach at the time, and a line that `is_near`, a look is enough.
+tables that nobody else can reach at the time, and a line that is near, a look is enough.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +43,8 @@ class TableLines:
         dram: [from node][to node], in ps.
         node_of: the node of a frame; asked only where a line comes from memory.
 
-    `own`, `dirty` and `version` are read by the walker directly: most of its reads are near.
+    A line is near a processor that wrote it last and still has it: its uses change nothing that others
+    see.  Most uses are of such lines, so the walker and lone faults look at `own`, `dirty` and `version`.
     """
 
     def __init__(
@@ -98,10 +99,6 @@ class TableLines:
             shared.pop(line, None)
         self._keep_own(own, line, version + 1)
         return cost
-
-    def is_near(self, cpu: Cpu, line: int) -> bool:
-        """The processor wrote the line last and still has it: its uses change nothing that others see."""
-        return self.dirty.get(line) is cpu and self.own[cpu.id].get(line) == self.version[line]
 
     def _keep_own(self, own: dict[int, int], line: int, version: int) -> None:
         own.pop(line, None)

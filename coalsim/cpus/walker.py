@@ -244,7 +244,7 @@ class TranslationUnit:
         version = near.get(line)
         if lines.dirty.get(line) is not cpu or version is None or version != lines.version[line]:
             return None
-        del near[line]  # `TableLines.read` of a line that `is_near`, in line: the youngest again
+        del near[line]  # `TableLines.read` of a line that is near, in line: the youngest again
         near[line] = version
         self.settle()
         self.walks += 1

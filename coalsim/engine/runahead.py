@@ -143,6 +143,18 @@ class Clocked:
         if clock > self.limit:
             self.tail.append((cause, cost))
 
+    def charge_both(self, cost: Time, cause: str, then: Time, next_cause: str) -> None:
+        """Two charges, one after the other, with no look between them."""
+        clock = self.clock + cost
+        self.clock = end = clock + then
+        account, limit = self.account, self.limit
+        account[cause] += cost
+        account[next_cause] += then
+        if end > limit:
+            if clock > limit:
+                self.tail.append((cause, cost))
+            self.tail.append((next_cause, then))
+
     @property
     def spent(self) -> Mapping[str, Time]:
         """Cause to ps, of all its time; made anew at each call."""

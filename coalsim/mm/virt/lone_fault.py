@@ -19,7 +19,7 @@ of locks must see which one it holds.
 from typing import TypeAlias
 
 from coalsim.cpus.cpu import Cpu
-from coalsim.cpus.tablelines import line_of
+from coalsim.cpus.tablelines import LINE_SHIFT
 from coalsim.engine.clock import Op
 from coalsim.locks.base import SpinLock
 from coalsim.mm.paging.entry import DIRTY, PRESENT, USER, WRITABLE
@@ -59,6 +59,7 @@ class LoneFaults:
         "_leaf_bits",
         "_lines",
         "_may_be",
+        "_near",
         "_space",
         "_storing",
         "_way_in",
@@ -72,7 +73,7 @@ class LoneFaults:
         self._kernel = kernel
         self._costs = costs = kernel.costs
         self._frames = kernel.frames
-        self._lines = kernel.lines
+        self._lines, self._near = kernel.lines, kernel.lines.own[cpu.id]
         self._leaf_bits = kernel.geometry.leaf_bits
         self._entry_bytes = kernel.geometry.entry_bytes
         self._may_be = kernel.switches.mmap_lock == "per_vma"
@@ -101,6 +102,7 @@ class LoneFaults:
         lock = space.table_locks.get(vpn >> self._leaf_bits)
         if lock is None:
             lock = space.table_lock(vpn)
+        lines, line = self._lines, table.pfn << LINE_SHIFT | index * self._entry_bytes >> LINE_SHIFT
         area_lock = area.lock
         if (
             table.slots[index]
@@ -109,7 +111,8 @@ class LoneFaults:
             or not isinstance(area_lock, AreaLock)  # one that is not there yet is near nobody
             or area_lock.written_at == space.sequence
             or not area_lock.line.is_near(cpu)
-            or not self._lines.is_near(cpu, line_of(table.pfn, index, self._entry_bytes))
+            or lines.dirty.get(line) is not cpu  # the line is not near
+            or self._near.get(line) != lines.version[line]
             or not space.rss.has_room(cpu)
             or not self._frames.lru.has_room(cpu)
         ):

@@ -111,8 +111,7 @@ class UserMode:
                 if in_user and cpu.ticks >= cpu.queue.slice_ends:
                     yield from self._give_way()
                 return
-            cpu.charge(unit.walk_cost, WALK)
-            cpu.charge(self._costs.exception_entry, EXCEPTION)
+            cpu.charge_both(unit.walk_cost, WALK, self._costs.exception_entry, EXCEPTION)
             if cpu.clock >= cpu.limit:
                 yield from cpu.look()
             running = operations.begin_now(cpu, self._fault_kind)
