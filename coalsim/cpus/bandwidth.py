@@ -37,6 +37,7 @@ class Pipe:
         now = cpu.env._now
         assert cpu.clock == now, "a pipe is shared state: sync before"
         parts = self._parts
-        self._free_at = max(now * parts, self._free_at) + size * self._parts_per_byte
+        begin, free_at = now * parts, self._free_at
+        self._free_at = done = (begin if begin > free_at else free_at) + size * self._parts_per_byte
         self.bytes_moved += size
-        return -(-self._free_at // parts)
+        return -(-done // parts)

@@ -158,8 +158,9 @@ class Operations:
         else:
             running.before = [(running, list(running.values()))]
         cpu.account = running
-        if cpu.current is not None:
-            cpu.current.operations.append(running)
+        thread = cpu.current
+        if thread is not None:
+            thread.operations.append(running)
         return running
 
     def _open(self, cpu: Cpu, outer: Account, kind: Kind) -> Running:
@@ -182,8 +183,9 @@ class Operations:
     def end_now(self, cpu: Cpu, running: Running) -> None:
         """The same, right after a look."""
         kind, began, ended = running.kind, running.began, cpu.clock
-        if cpu.current is not None:
-            cpu.current.operations.pop()
+        thread = cpu.current
+        if thread is not None:
+            thread.operations.pop()
         cpu.account = running.outer
         running.before = []
         running.home.append(running)

@@ -81,12 +81,12 @@ class RunQueue:
         slice_ticks: timer ticks after which a thread gives the processor to the next one.
     """
 
-    __slots__ = ("_ready", "_slice_began", "_slice_ticks")
+    __slots__ = ("_ready", "_slice_ticks", "slice_ends")
 
     def __init__(self, slice_ticks: int = 1) -> None:
         self._slice_ticks = slice_ticks
         self._ready: deque[Thread] = deque()
-        self._slice_began = 0
+        self.slice_ends = slice_ticks  # by the processor's count of ticks; hot paths compare by themselves
 
     @property
     def is_empty(self) -> bool:
@@ -108,8 +108,8 @@ class RunQueue:
 
     def slice_over(self, ticks: int) -> bool:
         """The running thread has had its slice."""
-        return ticks - self._slice_began >= self._slice_ticks
+        return ticks >= self.slice_ends
 
     def new_slice(self, ticks: int) -> None:
         """A slice begins."""
-        self._slice_began = ticks
+        self.slice_ends = ticks + self._slice_ticks

@@ -50,9 +50,9 @@ class StructureCaches:
         "_sizes",
         "_table_of",
         "_unchecked",
-        "_walk_sites",
         "leaf_pointers",
         "levels",
+        "walk_sites",
     )
 
     def __init__(
@@ -71,7 +71,7 @@ class StructureCaches:
             costs.leaf_bits + sum(costs.index_bits[last + 1 - above : last + 1])
             for above in range(len(self._sizes))
         ]
-        self._walk_sites: dict[str, str] = {}  # by site: its name where the walker is what uses a translation
+        self.walk_sites: dict[str, str] = {}  # by site: its name where the walker is what uses a translation
         self.levels: list[dict[int, Cached]] = [{} for _ in self._sizes]
         self.leaf_pointers = self.levels[0] if self.levels else {}
 
@@ -80,12 +80,12 @@ class StructureCaches:
     def note(self, cached: Cached, site: str) -> None:
         """A walk uses a pointer: that is judged, too."""
         if self._unchecked is not None:
-            name = self._walk_sites.get(site) or self._walk_site(site)
+            name = self.walk_sites.get(site) or self.walk_site(site)
             self._unchecked.append((self._cpu.clock, cached.translation, False, name))
 
-    def _walk_site(self, site: str) -> str:
+    def walk_site(self, site: str) -> str:
         """The name of a site where not the program but a walk on its behalf uses a translation."""
-        name = self._walk_sites[site] = f"{site} (page walk)"
+        name = self.walk_sites[site] = f"{site} (page walk)"
         return name
 
     def first_read(self, asid: int, vpn: Vpn, site: str) -> int:

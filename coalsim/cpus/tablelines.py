@@ -12,7 +12,7 @@ transfer), the socket's last level, DRAM of the table's node.  How many table li
 cache keeps is an assumed share of it: data and code want the rest.
 
 Shared state: `sync` before every use; it costs time only through what it returns.  Only for
-tables that nobody else can reach at the time, and a line that `is_near`, a look is enough.
+tables that nobody else can reach at the time, and a line that is near, a look is enough.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,6 +42,9 @@ class TableLines:
         socket_of: by processor.
         dram: [from node][to node], in ps.
         node_of: the node of a frame; asked only where a line comes from memory.
+
+    A line is near a processor that wrote it last and still has it: its uses change nothing that others
+    see.  Most uses are of such lines, so the walker and lone faults look at `own`, `dirty` and `version`.
     """
 
     def __init__(
@@ -55,22 +58,23 @@ class TableLines:
         self._node_of = node_of
         self._socket_of = socket_of
         self._dram = dram
-        self._own: list[dict[int, int]] = [{} for _ in socket_of]  # line -> version that is there
+        self.own_hit = costs.own_hit
+        self.own: list[dict[int, int]] = [{} for _ in socket_of]  # line -> version that is there
         self._shared: list[dict[int, None]] = [{} for _ in range(1 + max(socket_of))]
-        self._dirty: dict[int, Cpu] = {}
-        self._version: dict[int, int] = {}
+        self.dirty: dict[int, Cpu] = {}
+        self.version: dict[int, int] = {}
         self.dram_reads = 0
 
     def read(self, cpu: Cpu, line: int) -> Time:
         """What it costs to read a line; it is near afterwards."""
-        own = self._own[cpu.id]
-        version = self._version.get(line, 0)
+        own = self.own[cpu.id]
+        version = self.version.get(line, 0)
         if own.get(line) == version:
             del own[line]  # youngest again
             own[line] = version
-            return self._costs.own_hit
+            return self.own_hit
         shared = self._shared[self._socket_of[cpu.id]]
-        writer = self._dirty.pop(line, None)
+        writer = self.dirty.pop(line, None)
         if writer is not None and writer is not cpu:
             cost = cpu.transfer[writer.id]
             self._keep_shared(self._shared[self._socket_of[writer.id]], line)
@@ -85,28 +89,16 @@ class TableLines:
 
     def write(self, cpu: Cpu, line: int) -> Time:
         """What it costs to get a line for writing, beside the store itself; nobody else has it afterwards."""
-        if self._dirty.get(line) is cpu:
+        if self.dirty.get(line) is cpu:
             return 0
-        own, version = self._own[cpu.id], self._version.get(line, 0)
+        own, version = self.own[cpu.id], self.version.get(line, 0)
         cost = 0 if own.get(line) == version else self.read(cpu, line)
-        self._version[line] = version + 1
-        self._dirty[line] = cpu
+        self.version[line] = version + 1
+        self.dirty[line] = cpu
         for shared in self._shared:
             shared.pop(line, None)
         self._keep_own(own, line, version + 1)
         return cost
-
-    def is_near(self, cpu: Cpu, line: int) -> bool:
-        """The processor wrote the line last and still has it: its uses change nothing that others see."""
-        return self._dirty.get(line) is cpu and self._own[cpu.id].get(line) == self._version[line]
-
-    def read_near(self, cpu: Cpu, line: int) -> Time:
-        """The same as `read` where the line `is_near`, else -1 and nothing has changed."""
-        own = self._own[cpu.id]
-        if self._dirty.get(line) is not cpu or own.get(line) != self._version[line]:
-            return -1
-        own[line] = own.pop(line)  # youngest again
-        return self._costs.own_hit
 
     def _keep_own(self, own: dict[int, int], line: int, version: int) -> None:
         own.pop(line, None)

@@ -16,7 +16,7 @@ Invariant: a translation's `cached` counts the levels of all TLBs that hold it
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from coalsim.cpus.tlb_level import EVERYONE, NO_PAGES, TAG_BITS, Entry, Pages, Shape, TlbLevel
+from coalsim.cpus.tlb_level import EVERYONE, NO_PAGES, TAG_BITS, TAG_MASK, Entry, Pages, Shape, TlbLevel
 
 __all__ = ["EVERYONE", "Entry", "Shape", "Tlb"]
 
@@ -46,6 +46,8 @@ class Tlb:
         # lookups are the hottest path of all
         self.l1_sets, self.l1_count, self._l1_tags = self._l1.sets, self._l1.count, self._l1.by_tag
         self._l2_sets, self._l2_count, self._l2_tags = self._l2.sets, self._l2.count, self._l2.by_tag
+        levels = (self._l2, self._l1)
+        self._fills = tuple((level.sets, level.count, level.ways, level.by_tag) for level in levels)
 
     # -- use -------------------------------------------------------------------------
 
@@ -169,10 +171,23 @@ class Tlb:
 
     def insert(self, vpn: int, asid: int, entry: Entry) -> None:
         """Store into both levels, as the youngest; replaces the page's entry under the same tag."""
-        tag = EVERYONE if entry.translation.is_global else asid
+        translation = entry.translation
+        tag = EVERYONE if translation.is_global else asid
         key = vpn << TAG_BITS | tag
-        self._l2.put_key(key, vpn, tag, entry)
-        self._l1.put_key(key, vpn, tag, entry)
+        for sets, count, most, by_tag in self._fills:  # `TlbLevel.put` in line
+            ways = sets[vpn % count]
+            if key in ways:
+                ways.pop(key).translation.cached -= 1
+            elif len(ways) == most:
+                victim = next(iter(ways))  # the oldest
+                ways.pop(victim).translation.cached -= 1
+                del by_tag[victim & TAG_MASK][victim >> TAG_BITS]
+            ways[key] = entry
+            if tag in by_tag:
+                by_tag[tag][vpn] = entry
+            else:
+                by_tag[tag] = {vpn: entry}
+        translation.cached += 2
 
     def first_level(self, asid: int) -> Pages:
         """What L1 holds of one ASID, global entries excepted; not a copy."""

@@ -74,12 +74,8 @@ class TlbLevel:
         self.by_tag: dict[int, dict[int, Entry]] = {}  # tag: vpn: entry
 
     def put(self, vpn: int, tag: int, entry: Entry) -> None:
-        """Store as the youngest of its set; the oldest makes room."""
-        self.put_key(vpn << TAG_BITS | tag, vpn, tag, entry)
-
-    def put_key(self, key: int, vpn: int, tag: int, entry: Entry) -> None:
-        """The same for a page and tag that have been put together; levels share the number."""
-        by_tag = self.by_tag
+        """Store as the youngest of its set; the oldest makes room.  `Tlb.insert` has it in line."""
+        by_tag, key = self.by_tag, vpn << TAG_BITS | tag
         ways = self.sets[vpn % self.count]
         if key in ways:
             ways.pop(key).translation.cached -= 1

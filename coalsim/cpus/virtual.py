@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from coalsim.cpus.cpu import Cpu
 from coalsim.cpus.runqueue import Thread
 from coalsim.cpus.vcpu import NEVER, Stolen, VcpuSchedule
-from coalsim.engine.clock import Op
+from coalsim.engine.clock import Alarm, Op
 from coalsim.engine.messages import Shot
 from coalsim.units import Time
 
@@ -93,6 +93,13 @@ class VirtualCpu(Cpu):
         if self._away.taken <= self.env._now:
             self.take_ticks(self.env._now)
         yield from super().sync()
+
+    def until_look(self) -> Alarm | None:
+        """As any processor's; time away moves the clock on where it has to synchronise."""
+        env = self.env
+        if self._away.taken <= env._now < self.clock and (self.clock >= self.hard or env.tick_events):
+            self.take_ticks(env._now)
+        return super().until_look()
 
     def resume(self) -> None:
         """As any processor's."""

@@ -26,6 +26,9 @@ class TableWords(Protocol):
     def exchange(self, index: int, word: int) -> int:
         """Store an entry; returns the old one."""
 
+    def mark(self, index: int, marks: int) -> None:
+        """Set bits of an entry that has others."""
+
 
 class ReadStep(Protocol):
     """One read of a walk: which word of which frame, and what it said."""

@@ -56,9 +56,12 @@ class TranslationUnit:
         "_leaf_bits",
         "_leaf_mask",
         "_lines",
+        "_near",
         "_note_pointer",
         "_pointers",
         "_table_of",
+        "_walk_near",
+        "_walk_sites",
         "asid",
         "l1_hit",
         "missed",
@@ -88,7 +91,7 @@ class TranslationUnit:
         self._entry_bytes = costs.entry_bytes
         self._leaf_bits = costs.leaf_bits
         self._leaf_mask = (1 << costs.leaf_bits) - 1
-        self._lines = lines
+        self._lines, self._near = lines, lines.own[cpu.id]
         self._table_of = table_of
         self.oracle = oracle
         self.unchecked = oracle.unchecked[cpu.id] if oracle is not None else None
@@ -101,6 +104,8 @@ class TranslationUnit:
         cpu.settle = self.settle
         self.structure_caches = caches = StructureCaches(cpu, costs, table_of, self.unchecked)
         self._pointers, self._note_pointer = caches.leaf_pointers, caches.note
+        self._walk_sites = caches.walk_sites
+        self._walk_near = costs.walk_fixed + lines.own_hit  # of a walk that reads one line, which is near
         self.missed = -1  # page and ASID of the last lookup that found nothing; -1: something came in since
         self.l1_hit = costs.l1_hit
         self.asid = 0
@@ -217,7 +222,7 @@ class TranslationUnit:
         index = vpn & self._leaf_mask
         line = table.pfn << LINE_SHIFT | index * self._entry_bytes >> LINE_SHIFT
         self.walk_cost += self._lines.read(cpu, line)
-        return self._use_entry(table, index, line, vpn, write, user, site)
+        return self._use_entry(table, index, vpn, write, user, site, line)
 
     def walk_ahead(self, vpn: Vpn, write: bool, user: bool, site: str) -> bool | None:
         """The same after a look, where nobody else can use the tables.
@@ -226,49 +231,61 @@ class TranslationUnit:
         others would notice: synchronise and `walk`.
         """
         cpu = self._cpu
-        key = self.asid << ASID_SHIFT | vpn >> self._leaf_bits
-        cached = self._pointers.get(key)
-        if cached is None or not cached.table.linked:
+        pointers, key = self._pointers, self.asid << ASID_SHIFT | vpn >> self._leaf_bits
+        cached = pointers.get(key)
+        if cached is None:
             return None
-        table, index = cached.table, vpn & self._leaf_mask
+        table, pointer = cached
+        if not table.linked:
+            return None
+        index = vpn & self._leaf_mask
         line = table.pfn << LINE_SHIFT | index * self._entry_bytes >> LINE_SHIFT
-        reading = self._lines.read_near(cpu, line)
-        if reading < 0:
+        lines, near = self._lines, self._near
+        version = near.get(line)
+        if lines.dirty.get(line) is not cpu or version is None or version != lines.version[line]:
             return None
+        del near[line]  # `TableLines.read` of a line that is near, in line: the youngest again
+        near[line] = version
         self.settle()
         self.walks += 1
-        self.walk_cost = self._costs.walk_fixed + reading
-        del self._pointers[key]
-        self._pointers[key] = cached  # the youngest again
-        self._note_pointer(cached, site)
-        return self._use_entry(table, index, line, vpn, write, user, site)
+        self.walk_cost = self._walk_near
+        del pointers[key]
+        pointers[key] = cached  # the youngest again
+        if self.unchecked is not None:  # `StructureCaches.note` in line
+            walk_site = self._walk_sites.get(site) or self.structure_caches.walk_site(site)
+            self.unchecked.append((cpu.clock, pointer, False, walk_site))
+        if not table.slots[index] & PRESENT:
+            return False
+        return self._use_entry(table, index, vpn, write, user, site)
 
     def _use_entry(
-        self, table: TableWords, index: int, line: int, vpn: Vpn, write: bool, user: bool, site: str
+        self, table: TableWords, index: int, vpn: Vpn, write: bool, user: bool, site: str, line: int = -1
     ) -> bool:
-        """The walk has come to the page's entry: set its A and D and fill the TLB.  False: a fault."""
+        """The walk has come to the page's entry: set its A and D and fill the TLB.  False: a fault.
+
+        `line` is the entry's, if it is not near: then setting marks has to get it first.
+        """
         word = table.slots[index]
         if not word & PRESENT or (write and not word & WRITABLE) or (user and not word & USER):
             return False
         marks = ACCESSED | DIRTY if write else ACCESSED
         if word & marks != marks:
-            table.exchange(index, word | marks)
-            self.walk_cost += self._costs.set_accessed + self._lines.write(self._cpu, line)
-        self._fill(vpn, word, write, site)
-        return True
-
-    def _fill(self, vpn: Vpn, word: int, write: bool, site: str) -> None:
-        """Put what the walk found into the TLB, in place of what that had for the page."""
+            table.mark(index, marks)
+            self.walk_cost += self._costs.set_accessed
+            if line >= 0:
+                self.walk_cost += self._lines.write(self._cpu, line)
         space = self.space
         assert space is not None, "it has just been walked"
         translation = space.translations.get(vpn)
-        if translation is None or (translation.writable != bool(word & WRITABLE)):
+        if translation is None or translation.writable is not (word & WRITABLE != 0):
             translation = self._new_translation(space, vpn, word)
+        # in place of what the TLB had for the page
         entry = Entry(translation, write or word & (DIRTY | WRITABLE) == DIRTY | WRITABLE)
         self.tlb.insert(vpn, self.asid, entry)
         self.missed = -1
         if self.unchecked is not None:
             self.unchecked.append((self._cpu.clock, translation, write, site))
+        return True
 
     def judge(self) -> None:
         """Let the oracle judge what this processor has used; synchronised."""
@@ -281,7 +298,7 @@ class TranslationUnit:
         translation = Translation(
             space.number,
             vpn,
-            Pfn((word & FRAME_MASK) >> 12),
+            (word & FRAME_MASK) >> 12,  # type: ignore[arg-type]  # `Pfn` would be one more call
             word & WRITABLE != 0,
             word & USER != 0,
             word & GLOBAL != 0,

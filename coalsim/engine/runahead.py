@@ -143,6 +143,18 @@ class Clocked:
         if clock > self.limit:
             self.tail.append((cause, cost))
 
+    def charge_both(self, cost: Time, cause: str, then: Time, next_cause: str) -> None:
+        """Two charges, one after the other, with no look between them."""
+        clock = self.clock + cost
+        self.clock = end = clock + then
+        account, limit = self.account, self.limit
+        account[cause] += cost
+        account[next_cause] += then
+        if end > limit:
+            if clock > limit:
+                self.tail.append((cause, cost))
+            self.tail.append((next_cause, then))
+
     @property
     def spent(self) -> Mapping[str, Time]:
         """Cause to ps, of all its time; made anew at each call."""
@@ -160,16 +172,34 @@ class Clocked:
 
     def look(self) -> Op[None]:
         """Before a look at private state: wait only if the clock has run too far ahead."""
+        while self.clock >= self.limit and (alarm := self.until_look()):
+            yield alarm
+            self.resume()
+        if self.tail:
+            self.tail.clear()
+
+    def until_look(self) -> Alarm | None:
+        """What a `look` waits for, as `until_clock` is for a `sync`; None: the look is allowed.
+
+        while cpu.clock >= cpu.limit and (alarm := cpu.until_look()):  # look, in line
+            yield alarm
+            cpu.resume()
+        """
+        env = self.env
         while self.clock >= self.limit:
-            if self.clock < self.hard and not self.env.tick_events:
+            if self.clock < self.hard and not env.tick_events:
                 self.take_ticks(self.clock)
                 self.limit = self.hard if self.irq_depth else min(self.hard, self.next_tick)
-            elif self.clock > self.env._now:
-                yield from self.sync()
+            elif self.clock > env._now:
+                if self.next_tick <= env._now:
+                    self.take_ticks(env._now)
+                if alarm := self.until_clock():
+                    return alarm
             else:
                 break  # the plain mode: limit == now
         if self.tail:
             self.tail.clear()
+        return None
 
     def sync(self) -> Op[None]:
         """Before a look at shared state: wait until global time is this processor's time."""

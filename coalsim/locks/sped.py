@@ -78,4 +78,9 @@ def sped(kind: type[Cpu], speeds: LockSpeeds) -> type[Cpu]:
             """As any processor, in its own time."""
             super().charge(speeds.scaled(cost, cause, self.locks_held), cause)
 
+        def charge_both(self, cost: Time, cause: str, then: Time, next_cause: str) -> None:
+            """As any processor, each in its own time."""
+            self.charge(cost, cause)
+            self.charge(then, next_cause)
+
     return Sped

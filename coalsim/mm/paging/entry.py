@@ -55,7 +55,7 @@ def make(pfn: Pfn, flags: int) -> int:
 
 def pfn_of(entry: int) -> Pfn:
     """The frame that an entry points to."""
-    return Pfn((entry & FRAME_MASK) >> PAGE_SHIFT)
+    return (entry & FRAME_MASK) >> PAGE_SHIFT  # type: ignore[return-value]  # `Pfn` would be one more call
 
 
 def flags_of(entry: int) -> int:

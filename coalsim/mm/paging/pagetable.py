@@ -191,7 +191,7 @@ class PageTable:
         for start, table in self.leaf_tables(first, last):
             for index, entry in table.filled(max(first - start, 0), min(last - start, size)):
                 if entry & PRESENT:
-                    yield Vpn(start + index), entry
+                    yield start + index, entry  # type: ignore[misc]  # `Vpn` would be one more call
 
     def leaf_tables(self, first: int, last: int) -> Iterator[tuple[Vpn, TableFrame]]:
         """First page and leaf table of those that overlap [first, last), ascending."""

@@ -71,6 +71,7 @@ class PageAllocator(PageLedger):
         self._listed = frozenset(switches.pcp_orders)
         self._gives_frames = self._local_only and 0 in self._listed  # without waiting
         self._costs = PagePrices(costs, switches)
+        self._frame_hit = self._costs.hit[0]
         self._hz = switches.hz
         self.own = [self._new_own(cpu) for cpu in cpus]
         self.failures = 0  # requests that no zone could serve
@@ -112,7 +113,7 @@ class PageAllocator(PageLedger):
         assert head is not None
         mine.allocs += 1
         own.hits[own.home_node] += 1
-        cpu.charge(self._costs.hit[0], ALLOC)
+        cpu.charge(self._frame_hit, ALLOC)
         self._taken[head] = cpu.id | USER
         return head  # type: ignore[return-value]  # `Pfn(head)` would be one more call
 

@@ -87,6 +87,19 @@ class TableFrame:
                 slots[index] = 0
         return old
 
+    def enter(self, index: int, word: int) -> None:
+        """Store a word, not zero, where there was none."""
+        if not 0 < word <= self.limit:
+            raise KernelBug(f"{word:#x} does not fit into the {8 * self.width} bits of a table entry")
+        self.slots[index] = word
+        self.live += 1
+        if self.live > SPARSE_MOST and type(self.slots) is SparseWords:
+            self._spread()
+
+    def mark(self, index: int, marks: int) -> None:
+        """Set bits of a word that has others, as hardware sets A and D: less to do than `exchange`."""
+        self.slots[index] |= marks
+
     def fill(self, first: int, words: Sequence[int]) -> None:
         """Store many words side by side, over whatever is there."""
         if first < 0 or first + len(words) > self.size:

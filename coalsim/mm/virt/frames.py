@@ -94,7 +94,10 @@ class UserFrames:
             return Pfn(-1)
         pfn = self.pages.take_frame_now(cpu)
         if pfn >= 0:
-            self._given_out(cpu, pfn, site)
+            self.taken += 1  # `_given_out` in line
+            oracle = self._oracle
+            if oracle is not None and pfn in oracle.graves:
+                oracle.given_out(pfn, Moment(cpu.clock, cpu.id, site))
         return pfn
 
     def take(
@@ -139,19 +142,37 @@ class UserFrames:
     def zero(self, cpu: Cpu, pfn: Pfn) -> Op[None]:
         """Clear a frame."""
         slot = self._show(cpu, pfn) if self.temporary is not None else None
-        if self._is_warm(cpu, pfn):
-            cpu.charge(self._costs.zero_page_warm, ZEROING)
-        else:
+        if not self.zero_warm(cpu, pfn):
             env = cpu.env
             while cpu.clock > env._now and (alarm := cpu.until_clock()):  # sync, in line
                 yield alarm
                 cpu.resume()
-            done = self._pipes[self.pages.zone_of(pfn).node].move(cpu, PAGE_SIZE)
-            took, core = done - cpu.clock, self._costs.zero_page
-            cpu.charge(took if took > core else core, ZEROING)
-        self.ram.zero(pfn)
+            self.zero_cold(cpu, pfn)
         if slot is not None and self.temporary is not None:
             self.temporary.unmap(cpu, slot)
+
+    def zero_warm(self, cpu: Cpu, pfn: Pfn) -> bool:
+        """Clear a frame that this processor's cache has; False: synchronise, and call `zero_cold`.
+
+        The frame needs no temporary mapping.
+        """
+        warm = self._warm[cpu.id]  # `_is_warm` in line
+        if warm.pop(pfn, self) is None:
+            warm[pfn] = None
+            cpu.charge(self._costs.zero_page_warm, ZEROING)
+            self.ram.zero(pfn)
+            return True
+        warm[pfn] = None
+        if len(warm) > self._warm_frames:
+            del warm[next(iter(warm))]
+        return False
+
+    def zero_cold(self, cpu: Cpu, pfn: Pfn) -> None:
+        """Clear a frame that `zero_warm` has left, synchronised."""
+        done = self._pipes[self.pages.zone_of(pfn).node].move(cpu, PAGE_SIZE)
+        took, core = done - cpu.clock, self._costs.zero_page
+        cpu.charge(took if took > core else core, ZEROING)
+        self.ram.zero(pfn)
 
     def _show(self, cpu: Cpu, pfn: Pfn) -> Vpn | None:
         """A temporary mapping of a frame that the kernel does not reach otherwise."""

@@ -89,8 +89,15 @@ class ResidentCount:
 
     def has_room(self, cpu: Cpu) -> bool:
         """The next page that is mapped does not make the process's counter be written."""
-        own = self._own.get(self._counter_of(cpu), 0)
-        return self._batch == NO_RSS_COUNTER or -self._batch <= own < self._batch - 1
+        own = self._own.get(cpu.current if self._by_thread else cpu.id, 0)  # `_counter_of` in line
+        return -self._batch <= own < self._batch - 1 or self._batch == NO_RSS_COUNTER
+
+    def count_one(self, cpu: Cpu, *, shmem: bool) -> None:
+        """A page with a frame of its own has been mapped, and there was room for it."""
+        own, who = self._own, cpu.current if self._by_thread else cpu.id
+        own[who] = own.get(who, 0) + 1
+        if shmem:
+            self._note_apart(who, 0, 1)
 
     def count(self, cpu: Cpu, pages: int, *, file: int = 0, shmem: int = 0) -> Time:
         """Pages have been mapped, so many of a file or of shared memory among them.

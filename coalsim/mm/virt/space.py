@@ -68,7 +68,7 @@ class AddressSpace(Loadable):
         self.mmap_lock = kernel.make_rwsem("mmap_lock", RANK_MMAP, f"mmap_lock/{self.number}")
         self.range_lock = RangeLock()
         self.sequence = 0  # mm_lock_seq: counts the times that mmap_lock was written
-        self._table_locks: dict[int, SpinLock] = {}  # by leaf table
+        self.table_locks: dict[int, SpinLock] = {}  # by leaf table; `table_lock` makes them
         self.counts = SpaceCounts()
         self.rss = ResidentCount(switches.rss_batch, len(kernel.cpus))
         self.tasks = 0
@@ -143,9 +143,9 @@ class AddressSpace(Loadable):
     def table_lock(self, vpn: Vpn) -> SpinLock:
         """The lock of the leaf table of a page."""
         number = vpn >> self.kernel.geometry.leaf_bits
-        lock = self._table_locks.get(number)
+        lock = self.table_locks.get(number)
         if lock is None:
-            lock = self._table_locks[number] = self.kernel.make_spinlock("ptlock", RANK_TABLE, "ptlock")
+            lock = self.table_locks[number] = self.kernel.make_spinlock("ptlock", RANK_TABLE, "ptlock")
         return lock
 
     def next_part(self, first: int, last: int) -> tuple[int, int] | None:
@@ -156,7 +156,7 @@ class AddressSpace(Loadable):
         bits = self.kernel.geometry.leaf_bits
         entry = next(iter(self.tables.entries(first, last)), None)
         at = last if entry is None else entry[0]
-        low, high, locks = first >> bits, (at - 1 >> bits) + 1, self._table_locks
+        low, high, locks = first >> bits, (at - 1 >> bits) + 1, self.table_locks
         before = range(low, high) if high - low <= len(locks) else sorted(n for n in locks if low <= n < high)
         for number in before:
             lock = locks.get(number)
@@ -167,7 +167,7 @@ class AddressSpace(Loadable):
 
     def forget_table_lock(self, vpn: Vpn) -> None:
         """The leaf table is gone."""
-        self._table_locks.pop(vpn >> self.kernel.geometry.leaf_bits, None)
+        self.table_locks.pop(vpn >> self.kernel.geometry.leaf_bits, None)
 
     @property
     def is_ranged(self) -> bool:

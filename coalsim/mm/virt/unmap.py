@@ -149,8 +149,9 @@ class Unmapping:
         found = list(islice(tables.entries(low, high), room))
         if not found:
             return high  # somebody else was faster
+        single = tables.single
         for vpn, _ in found:
-            old, copies = tables.exchange(vpn, 0)
+            old, copies = (single.set(vpn, 0), 1) if single is not None else tables.exchange(vpn, 0)
             written += copies
             gathered.dead += context.end_translation(vpn, moment, pending)
             pfn = pfn_of(old)

@@ -18,7 +18,7 @@ from coalsim.cpus.walker import WALK
 from coalsim.engine.clock import Op
 from coalsim.mm.shootdown.base import Shootdown
 from coalsim.mm.virt.fault import Fault
-from coalsim.mm.virt.lone_fault import find_place, map_alone
+from coalsim.mm.virt.lone_fault import LoneFaults
 from coalsim.mm.virt.process import Process
 from coalsim.mm.virt.spin_flag import SpinFlag
 from coalsim.units import PAGE_SHIFT, PAGE_SIZE, Time, Vpn
@@ -56,6 +56,7 @@ class UserMode:
         self.touch_now = self.unit.touch_now  # one access, if L1 has the page; False: call `touch`
         self._costs = kernel.costs
         self._operations = kernel.operations
+        self._lone = LoneFaults(process.space, cpu)
         self._fault_kind = kernel.operations.kind("fault")
         self._tells = type(kernel.policy).filled is not Shootdown.filled  # the policy wants to know of fills
         self._longest_part = kernel.switches.tick_period
@@ -67,24 +68,31 @@ class UserMode:
     def touch(self, address: int, *, write: bool = True, site: str = USER) -> Op[None]:
         """One access: through the TLB, a walk, and a fault if need be."""
         if not 0 <= address < self._user_end:
-            yield from self._die(BAD_POINTER, address)
-        yield from self.make_usable(address, write, site, self._die)
-        if self.cpu.queue.slice_over(self.cpu.ticks):
-            yield from self._give_way()
+            return self._die(BAD_POINTER, address)
+        return self.make_usable(address, write, site, self._die, in_user=True)
 
     def make_usable(
-        self, address: int, write: bool, site: str, refused: Callable[[str, int], Op[None]]
+        self,
+        address: int,
+        write: bool,
+        site: str,
+        refused: Callable[[str, int], Op[None]],
+        *,
+        in_user: bool = False,
     ) -> Op[None]:
         """Use a page, faulting it in; `refused` is what comes of an access that deserves a signal.
 
-        The part of `touch`, of batches and of copies from kernel mode that waits.
+        All of `touch`, which is user code and gives way after its slice, and the part of batches and
+        of copies from kernel mode that waits.
         """
         cpu, unit, operations, env = self.cpu, self.unit, self._operations, self.cpu.env
-        vpn = Vpn(address >> PAGE_SHIFT)
+        vpn: Vpn = address >> PAGE_SHIFT  # type: ignore[assignment]  # `Vpn` would be one more call
         if cpu.clock >= cpu.limit:
             yield from cpu.look()
             unit.judge_if_many()
         if unit.missed != vpn << TAG_BITS | unit.asid and unit.hit(vpn, write, site, USER):
+            if in_user and cpu.ticks >= cpu.queue.slice_ends:  # `slice_over` in line
+                yield from self._give_way()
             return  # else `touch_now` has just looked
         unit.misses += 1
         may_be_alone = env.fast_paths and self.process.running == 1 and not self._tells
@@ -100,16 +108,17 @@ class UserMode:
                 if self._tells:
                     self.kernel.policy.filled(cpu, self.space.context, vpn)
                 cpu.charge(unit.walk_cost, WALK)
+                if in_user and cpu.ticks >= cpu.queue.slice_ends:
+                    yield from self._give_way()
                 return
-            cpu.charge(unit.walk_cost, WALK)
-            cpu.charge(self._costs.exception_entry, EXCEPTION)
+            cpu.charge_both(unit.walk_cost, WALK, self._costs.exception_entry, EXCEPTION)
             if cpu.clock >= cpu.limit:
                 yield from cpu.look()
             running = operations.begin_now(cpu, self._fault_kind)
             self._in_fault = True
-            place = find_place(self.space, cpu, vpn) if is_alone and write else None
+            place = self._lone.place(vpn) if is_alone and write else None
             if place is not None:
-                verdict = yield from map_alone(self.space, cpu, place)
+                verdict = yield from self._lone.map(place)
             else:
                 verdict = yield from Fault(self.space, cpu, vpn, write=write).handle()
             if cpu.clock >= cpu.limit:
@@ -121,7 +130,7 @@ class UserMode:
                 yield from self._let_reaper_in()
             if verdict or self.is_killed:
                 yield from refused(verdict or KILLED, address)
-            if cpu.clock >= cpu.limit or cpu.queue.slice_over(cpu.ticks):
+            if cpu.clock >= cpu.limit or cpu.ticks >= cpu.queue.slice_ends:
                 yield from self._give_way()
 
     def touch_pages(

@@ -55,10 +55,6 @@ class AreaLock:
         self.readers += 1
         return True
 
-    def is_near(self, cpu: Cpu, sequence: int) -> bool:
-        """A reader would get in, by a hit in the processor's cache, if nobody else came first."""
-        return self.written_at != sequence and self.line.is_near(cpu)
-
     def end_read(self, cpu: Cpu, releasing: Time) -> Op[None]:
         """Count out; the last reader lets a waiting writer go on."""
         yield from cpu.sync()
