@@ -37,6 +37,14 @@ class QueuedLock(SpinLock):
 
     in_order = True
 
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """A policy with ways of its own in or out plays them: the short cuts know only ours."""
+        super().__init_subclass__(**kwargs)
+        if not vars(cls).keys().isdisjoint(("enter", "leave", "handover")):
+            for name in ("section", "is_near"):
+                if name not in vars(cls):
+                    setattr(cls, name, getattr(SpinLock, name))
+
     def __init__(self, lock_class: LockClass, name: str, setup: LockSetup) -> None:
         super().__init__(lock_class, name, setup)
         self.queue: deque[Ticket] = deque()

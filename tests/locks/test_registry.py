@@ -9,7 +9,7 @@ from coalsim.cpus.cpu import Cpu
 from coalsim.engine.clock import Op
 from coalsim.engine.streams import Streams
 from coalsim.errors import ConfigError
-from coalsim.locks.base import LockSetup, SpinLock
+from coalsim.locks.base import LockSetup, SpinLock, Ticket
 from coalsim.locks.lockdep import LockClass
 from coalsim.locks.registry import LOCKS, find_lock, find_spinlock, make_lock
 from coalsim.plugins import Asked
@@ -42,6 +42,30 @@ def test_every_policy_serves_a_load_that_takes_it_for_its_own_sake(name: str) ->
 
     play(env, [(cpu, load(cpu)) for cpu in cpus])
     assert sum(row.acquisitions for row in lock_class.rows()) == 30
+
+
+@pytest.mark.parametrize("name", ["mcs", "qspinlock", "ticket"])
+def test_a_way_in_of_ones_own_is_used_in_sections_too(name: str) -> None:
+    """Short cuts that know only the policy's own way in are not taken."""
+    env, cpus = plain_machine(3)
+    policy = LOCKS[name]
+    assert issubclass(policy, SpinLock)
+    entered: list[int] = []
+
+    class Mine(policy):  # type: ignore[misc, valid-type]
+        def enter(self, cpu: Cpu, ticket: Ticket) -> Op[None]:
+            entered.append(cpu.id)
+            yield from super().enter(cpu, ticket)
+
+    lock = make_lock(Mine, Mine.make_class("loop", 1), "loop", LockSetup(streams=Streams(1), cpus=cpus))
+
+    def load(cpu: Cpu) -> Op[None]:
+        for _ in range(5):
+            yield from lock.section(cpu, lambda _: 50, 50, "loop")
+
+    play(env, [(cpu, load(cpu)) for cpu in cpus])
+    assert sorted(entered) == sorted(5 * [0, 1, 2])
+    assert not lock.is_near(cpus[0])
 
 
 @pytest.mark.parametrize("name", ["mutex", "rwsem", "rcu"])
