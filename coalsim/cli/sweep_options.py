@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from coalsim.sweep.pools import Pool
     from coalsim.sweep.shards import Shard
 
+OWN_CODE_TIMEOUT = 600.0
+"""Seconds that a run may take where nothing else is said and a user's class, which may hang, takes part."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -79,19 +82,20 @@ class SweepOptions:
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--shard") from None
 
-    def pool(self) -> "Pool":
-        """Who does the runs."""
+    def pool(self, *, has_own_code: bool) -> "Pool":
+        """Who does the runs; those of a user's classes have a limit in any case."""
         from coalsim.sweep.pools import Serial
         from coalsim.sweep.supervisor import LocalPool
 
+        timeout = OWN_CODE_TIMEOUT if self.timeout is None and has_own_code else self.timeout
         if self.dask or self.dask_local is not None:
             from coalsim.sweep.dask_pool import DaskPool, Tls
 
             tls = Tls(ca=self.tls_ca, cert=self.tls_cert, key=self.tls_key)
-            return DaskPool(self.dask, local=self.dask_local or 0, tls=tls, timeout=self.timeout)
+            return DaskPool(self.dask, local=self.dask_local or 0, tls=tls, timeout=timeout)
         if self.jobs == 0:
             return Serial()
-        return LocalPool(self.jobs or 1, self.timeout)
+        return LocalPool(self.jobs or 1, timeout)
 
 
 _OPTIONS = (
@@ -113,7 +117,8 @@ _OPTIONS = (
         "--timeout",
         type=click.FloatRange(0, min_open=True),
         metavar="SECONDS",
-        help="End a run that takes longer on the host; the study goes on.",
+        help="End a run that takes longer on the host; the study goes on.  "
+        f"[default: {OWN_CODE_TIMEOUT:g} with classes of your own, else none]",
     ),
     click.option("--shard", default="", metavar="I/N", help="Do part I of N into its own file in DIR."),
     click.option("--dask", default="", metavar="ADDRESS", help="Run on a Dask cluster: tcp://host:8786."),

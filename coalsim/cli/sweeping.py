@@ -59,7 +59,7 @@ def run_sweep(common: CommonOptions, options: SweepOptions, spec: SweepSpec) -> 
                 manifest.write(common.out)
             store.set_points(manifest.points)
             agenda = agenda_of(spec, manifest, store.rows(), spec.points)
-            _do(common, options, agenda, store, manifest)
+            _do(common, options, spec, agenda, store, manifest)
             results = gathered(manifest, store.rows(), *([common.out] if common.out else []))
     return deliver_results(results, common.out, common.as_json, common.quiet)
 
@@ -72,7 +72,7 @@ def _run_shard(
     with ShardFile(common.out, shard, manifest) as keeper:
         tell_notes(keeper.notes, common.quiet)
         agenda = agenda_of(spec, manifest, keeper.rows(), shard.points(spec.points))
-        _do(common, options, agenda, keeper, manifest)
+        _do(common, options, spec, agenda, keeper, manifest)
         file = keeper.finish()
     if common.as_json:
         facts = {"shard": shard.index, "of": shard.count, "runs": agenda.done, "failed": agenda.failed}
@@ -84,13 +84,18 @@ def _run_shard(
 
 
 def _do(
-    common: CommonOptions, options: SweepOptions, agenda: Agenda, keeper: RowKeeper, manifest: Manifest
+    common: CommonOptions,
+    options: SweepOptions,
+    spec: SweepSpec,
+    agenda: Agenda,
+    keeper: RowKeeper,
+    manifest: Manifest,
 ) -> None:
     """Do what is on the agenda; nobody is started if nothing is."""
     if agenda.done == agenda.total:
         return
     try:
-        with telling(common, manifest.points) as watch, options.pool() as pool:
+        with telling(common, manifest.points) as watch, options.pool(has_own_code=spec.trust) as pool:
             run_agenda(agenda, keeper, pool, watch)
     except KeyboardInterrupt:
         kept = f"{agenda.done} of {agenda.total} runs are"

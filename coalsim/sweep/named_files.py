@@ -7,6 +7,7 @@ not depend on where a file is, only on what it holds, so there a path gives way 
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from hashlib import sha256
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from coalsim.plugins import names_code, names_file
@@ -14,6 +15,15 @@ from coalsim.study.replay_load import ReplayLoad
 from coalsim.study.spec import CLASS_KEYS
 from coalsim.topology.presets import preset_names
 
+_GROUPS = {
+    "kernel.lock": "coalsim.locks",
+    "kernel.placement": "coalsim.placements",
+    "kernel.shootdown": "coalsim.shootdowns",
+    "kernel.allocator": "coalsim.allocators",
+    "kernel.victim": "coalsim.victims",
+    "workload.kind": "coalsim.loads",
+}
+"""Of entry points, by the key that names one."""
 _DATA_KEYS = ("machine.name", *(f"workload.{key}" for key in ReplayLoad.paths))
 
 
@@ -28,12 +38,12 @@ def with_digests(config: Mapping[str, object]) -> dict[str, object]:
 
 
 def names_own_code(config: Mapping[str, object]) -> bool:
-    """Whether a configuration names a class by file or module."""
+    """Whether a configuration names a class by file, module or entry point."""
     return any(_own_code(config))
 
 
 def with_own_code(config: Mapping[str, object]) -> str:
-    """The classes by file or module of a configuration, for words about its run; may be empty."""
+    """The classes of a configuration that are not coalsim's, for words about its run; may be empty."""
     told = ", ".join(f"{key} = {name}" for key, name in _own_code(config))
     return f", with {told}" if told else ""
 
@@ -41,8 +51,13 @@ def with_own_code(config: Mapping[str, object]) -> str:
 def _own_code(config: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     for key in CLASS_KEYS:
         name = _value(config, key)
-        if isinstance(name, str) and names_code(name):
+        if isinstance(name, str) and (names_code(name) or name in _installed(_GROUPS[key])):
             yield key, name
+
+
+@lru_cache
+def _installed(group: str) -> frozenset[str]:
+    return frozenset(entry_points(group=group).names)
 
 
 def file_digest(path: Path) -> str:

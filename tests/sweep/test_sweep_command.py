@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from cli.command import accepted, refused
-from sweeps import RAISES, end, rows, start, write_bad_lock, write_study
+from sweeps import HANGS, RAISES, end, rows, start, with_locks, write_bad_lock, write_study
 
 from coalsim.cli import main as command_line
+from coalsim.cli import sweep_options
 from coalsim.cli.sweep_progress import progress_line
 from coalsim.errors import InputError
 from coalsim.sweep.pools import WorkerState
@@ -73,6 +74,22 @@ def test_some_points_that_fail_give_exit_code_4(tmp_path: Path, capsys: pytest.C
     good, failed = json.loads(capsys.readouterr().out)["points"]
     assert (good["runs"], len(good["failures"])) == (2, 0)
     assert [one["status"] for one in failed["failures"]] == ["failed", "failed"]
+
+
+@pytest.mark.slow
+def test_a_class_that_hangs_has_a_limit_that_nobody_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named, and the other points go on; without own classes there is no limit."""
+    monkeypatch.setattr(sweep_options, "OWN_CODE_TIMEOUT", 3.0)
+    bad = write_bad_lock(tmp_path, HANGS)
+    study = write_study(tmp_path, [2], 1, more=with_locks(["mcs", bad]))
+
+    assert command_line.run(["run", str(study), "--trust", "-q", "--out", str(tmp_path / "out")]) == 4
+    text = capsys.readouterr().out
+    assert f"timeout: it had not ended after 3 s of host time, with kernel.lock = {bad}" in text
+    good, _ = load_results(tmp_path / "out").points
+    assert len(good.runs) == 1
 
 
 def test_folders_of_something_else_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
