@@ -176,6 +176,7 @@ def test_cpus_that_idle_while_readers_sleep_for_a_lock_are_counted_for_it() -> N
     assert slept_for_locks([run_study(spinning)]) == {}
 
 
+@pytest.mark.slow
 def test_the_command_prints_predictions_and_writes_folders_to_compare(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,6 +62,7 @@ def test_translations_are_the_same_in_all_modes_for_many_more_programs(seed: int
     check_seed(seed)
 
 
+@pytest.mark.fast_one_in(3)
 @pytest.mark.parametrize("seed", range(2, 60, 3))
 def test_short_memories_do_not_show(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a policy breaks, the oracle finds the same if nothing is ever forgotten."""

@@ -69,6 +69,7 @@ def test_a_run_without_such_parts_says_nothing_of_them() -> None:
     assert not re.search("injected|atomic|huge blocks|planted", text)
 
 
+@pytest.mark.slow
 def test_the_reserve_that_drivers_eat_is_told_by_zone() -> None:
     """By node and name, beside where requests stop; in all modes of the engine the same."""
     document = coalsim.run("atomic_bursts", BURSTS)

@@ -42,6 +42,7 @@ def test_pairing_decides_what_can_be_told_apart() -> None:
     assert len(rank(values, paired=False).tiers) == 1
 
 
+@pytest.mark.slow
 def test_equal_variants_are_rarely_said_to_differ() -> None:
     """Six equal ones, fifteen pairs, 150 repetitions: somebody is told apart in at most 5 % or so."""
     names = dict.fromkeys("abcdef", 100.0)

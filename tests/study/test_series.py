@@ -287,6 +287,7 @@ STORM = {
 }
 
 
+@pytest.mark.slow
 def test_no_frame_is_lost_where_memory_runs_out() -> None:
     """Reclaimers, the reserve and the OOM killer move frames about; the modes agree on each sample."""
     document = run("oom_storm", STORM)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from sweeps import write_study
 
 from coalsim.study.overrides import Setting
@@ -21,6 +22,7 @@ def tasks(folder: Path, *settings: Setting) -> list[Task]:
     return [task for _ in range(4) if (task := agenda.next()) is not None]
 
 
+@pytest.mark.slow
 def test_replications_share_a_pilot_run_and_give_the_same_rows(tmp_path: Path) -> None:
     """As many pilot runs are kept as there are points; results are as if each run had its own."""
     pilots: Pilots = {}

@@ -18,6 +18,7 @@ def shard(study: Path, folder: Path, part: str) -> int:
     return coalsim("run", study, "--out", folder, "--jobs", 0, "-q", "--shard", part)
 
 
+@pytest.mark.slow
 def test_shards_in_two_folders_give_what_one_command_gives(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,6 +97,7 @@ def test_what_is_no_row_is_taken_for_none(tmp_path: Path) -> None:
     assert "it wrote what is no result, with kernel.lock = " in str(found[1][2])
 
 
+@pytest.mark.slow
 def test_a_run_that_hangs_is_ended(tmp_path: Path) -> None:
     """Its worker is killed; the other points are done by a new one."""
     pool = LocalPool(2, timeout=2.0)

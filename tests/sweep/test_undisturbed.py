@@ -75,6 +75,7 @@ def check(study: Path, kills: int, longest: float) -> None:
     assert outcome(wild) == outcome(calm)
 
 
+@pytest.mark.slow
 def test_a_small_study_survives_a_kill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """8 points: the coordinator is killed after its first rows; workers end; the command goes on."""
     study = write_study(tmp_path, [*range(1, 9)], 2, duration="1ms")

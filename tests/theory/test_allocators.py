@@ -475,6 +475,7 @@ def check_free_blocks(runs: int) -> None:
         assert agrees([blocks[order] for blocks in found], expected), order
 
 
+@pytest.mark.slow
 def test_random_frees_leave_the_expected_free_blocks() -> None:
     """All frames taken, 90 % freed through lists and zone: the exact mean number of each order."""
     check_free_blocks(16)

@@ -75,6 +75,7 @@ def test_a_process_takes_high_memory_first_and_the_kernel_never_does() -> None:
     assert order[-1] == "Normal"
 
 
+@pytest.mark.slow
 def test_a_shortage_of_the_kernels_zones_wakes_the_reclaimer_though_high_memory_is_free() -> None:
     """Only zones that the request may use count as balanced."""
     bench = PressureBench(machine="core:1 pu:1", memory="900MiB", zones="low-normal-high")

@@ -34,7 +34,7 @@ def peak_of(path: Path, turns: int, mode: Literal["open", "closed"]) -> int:
     return peak
 
 
-@pytest.mark.fast_one_in(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["open", "closed"])
 def test_memory_does_not_grow_with_the_length_of_the_trace(
     tmp_path: Path, mode: Literal["open", "closed"]

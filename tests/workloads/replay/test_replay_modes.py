@@ -75,6 +75,7 @@ def traces(draw: st.DrawFn) -> list[str]:
     return lines
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(lines=traces(), mode=st.sampled_from(["open", "closed"]), overhead=st.sampled_from([0, US]))
 def test_random_traces_end_and_are_the_same_in_every_mode(lines: list[str], mode: str, overhead: int) -> None:

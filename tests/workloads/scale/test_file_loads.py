@@ -141,6 +141,7 @@ def test_files_that_fit_in_no_memory_are_refused_unless_the_kernel_reclaims(
         run_load(kind, parameters)
 
 
+@pytest.mark.slow
 def test_page_fault3_goes_on_where_memory_is_reclaimed(run_load: Runner) -> None:
     """Two files of 10 MiB on two nodes of 8: pages go to the device and come back, nobody is killed."""
     ran = run_load(

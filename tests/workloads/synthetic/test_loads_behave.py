@@ -56,6 +56,7 @@ def test_locks_drawn_by_weight_have_the_product_form() -> None:
     assert first / (first + second) == pytest.approx(0.7, abs=0.01)
 
 
+@pytest.mark.slow
 def test_locks_in_turn_are_all_taken_by_every_operation() -> None:
     """Demands 2, 1 and 0.5, think 10, ten CPUs: X = 0.472638, R = 11.1578."""
     loop = {"cpus": 10, "think": "exp:10us", "hold": ["exp:2us", "exp:1us", "exp:500ns"]}
@@ -177,6 +178,7 @@ def test_remote_frees_visit_the_depot_once_per_magazine_on_each_side(spread: str
     assert result["throughput"]["ops"] == pytest.approx(row["frees"], abs=8)
 
 
+@pytest.mark.slow
 def test_an_inherited_array_is_mostly_freed_by_others() -> None:
     """Larson: the more slots in comparison with the rounds, the more frees are remote."""
     shares = []

@@ -32,6 +32,7 @@ def scanned() -> ResultDocument:
     return coalsim.run("reclaim_flushes", SCAN)
 
 
+@pytest.mark.slow
 def test_one_flush_for_many_pages_is_fewer_flushes() -> None:
     """Batches of 32 send a fraction of the flushes that single pages need, for more pages reclaimed."""
     many = scanned()

@@ -10,7 +10,7 @@ from coalsim.cli import main as command_line
 from coalsim.errors import ConfigError
 from coalsim.units import NS
 
-pytestmark = pytest.mark.fast_one_in(2, in_turn=True)
+pytestmark = pytest.mark.fast_one_in(3, in_turn=True)
 
 Runner = Callable[..., Any]
 
@@ -215,6 +215,7 @@ def test_every_page_of_pft_is_faulted_once(run_load: Runner, mode: str, areas: s
     assert ran.calls("mmap") == (1 if areas == "shared" else 4)
 
 
+@pytest.mark.slow
 def test_areas_of_their_own_fault_faster_with_a_lock_per_area(run_load: Runner) -> None:
     """And not with one lock for the address space."""
     rate = {
