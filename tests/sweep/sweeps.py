@@ -122,10 +122,11 @@ def end(process: "subprocess.Popen[str]") -> None:
 
 
 def rows(folder: Path) -> list[tuple[object, ...]]:
-    """All rows of a store by key, without what depends on the host."""
+    """All rows of a store by key, without what depends on the host; none where it is just being made."""
     connection = sqlite3.connect(folder / "results.sqlite")
     try:
-        return connection.execute("SELECT * FROM runs ORDER BY key").fetchall()
+        made = connection.execute("SELECT name FROM sqlite_master WHERE name = 'runs'").fetchall()
+        return connection.execute("SELECT * FROM runs ORDER BY key").fetchall() if made else []
     finally:
         connection.close()
 
