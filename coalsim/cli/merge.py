@@ -27,7 +27,7 @@ def merge(folders: tuple[Path, ...], as_json: bool, quiet: bool) -> int:
     missing can be added later: merge again, or run the study without --shard in the first folder.
     """
     from coalsim.cli.sweeping import deliver_results, ending_in_order, refuse_others, tell_notes
-    from coalsim.guarded import refusal
+    from coalsim.guarded import clean, refusal
     from coalsim.sweep.loading import gathered, is_sweep
     from coalsim.sweep.manifest import read_manifest
     from coalsim.sweep.shards import find_shards
@@ -57,8 +57,7 @@ def merge(folders: tuple[Path, ...], as_json: bool, quiet: bool) -> int:
         count = found.missing[0].count
         told = ", ".join(str(shard.index) for shard in found.missing[:MISSING_TOLD])
         more = len(found.missing) - MISSING_TOLD
-        tell_notes(
-            [f"of {count} shards these are missing: {told}" + (f" and {more} more" if more > 0 else "")],
-            quiet,
-        )
+        told += f" and {more} more" if more > 0 else ""
+        remedy = f"merge again when they are there, or run the study into {clean(str(first))} without --shard"
+        tell_notes([f"of {count} shards these are missing: {told}; {remedy}"], quiet)
     return deliver_results(results, first, as_json, quiet)

@@ -37,7 +37,9 @@ def sweep_text(results: StudyResults, style: Style = PLAIN) -> str:
     if failures := failure_lines(results):
         parts.append("".join(f"{line}\n" for line in failures))
     if results.missing:
-        parts.append(f"{results.missing} runs are missing: the same command goes on with them\n")
+        parts.append(
+            f"{results.missing} runs are missing: the same coalsim run (without --shard) adds them\n"
+        )
     if results.warnings:
         parts.append("".join(f"warning: {clean(text)}\n" for text in results.warnings))
     return style.fit("\n".join(parts))

@@ -31,8 +31,8 @@ def test_shards_in_two_folders_give_what_one_command_gives(
 
     assert coalsim("merge", here) == 4
     told = capsys.readouterr()
-    assert "of 3 shards these are missing: 2" in told.err
-    assert "4 runs are missing" in told.out
+    assert "of 3 shards these are missing: 2; merge again when they are there" in told.err
+    assert "4 runs are missing: the same coalsim run (without --shard) adds them" in told.out
 
     assert shard(study, there, "2/3") == 0
     finished = there / "shard-002-of-003.jsonl"
