@@ -57,8 +57,8 @@ def _shootdown_table(counts: VirtualMemoryEntry, latency: Latency | None) -> Tab
         columns(" ".join(heads)),
         (tuple(cells),),
         title="shootdowns (local: nobody else had to be asked; joined: into a handler yet to start; "
-        "ranged + full + up-to-date = targets + flushes, where handlers flush and nobody has switched away "
-        "by then; latency: until the last answer, of those that reached others)",
+        "ranged + full + up-to-date = targets + flushes, where handlers flush, nobody has switched away by "
+        "then and no flush is put off; latency: until the last answer, of those that reached others)",
     )
 
 

@@ -49,6 +49,7 @@ def measure(
     """
     before: TimeByCause = [{} for _ in system.cpus]
     after: TimeByCause = []
+    ended: list[Time] = []  # when the load was over
     begin = 0
     end = Event(system.env)
     sampler = Sampler(system, samples) if samples else None
@@ -72,6 +73,7 @@ def measure(
         system.env.declare_barrier(warmup, warmed_up)
     if duration:
         system.env.declare_barrier(warmup + duration, over)
+        system.when_finished(lambda: ended.append(system.env._now))
     else:
         system.when_finished(over)
     if sampler is not None and not warmup:
@@ -105,6 +107,11 @@ def measure(
     if panic:
         result["panic"] = panic
     warnings = [*_warnings(system, result)]
+    if ended:
+        warnings.append(
+            f"the load was over after {format_time(ended[0] - begin)} of the {format_time(duration)} that "
+            "were measured: rates are over all of it; give run.duration = 0 (until it ends), or it more to do"
+        )
     if sampler is not None and sampler.is_full:
         warnings.append(f"no more than {MOST_SAMPLES} samples are kept: give run.samples a longer time")
     if warnings:
@@ -119,8 +126,12 @@ def _warnings(system: System, result: ResultDocument) -> Iterator[str]:
         yield f"{failed} allocations failed: no memory was left for them, or none in one piece so large"
     elif not result["throughput"]["ops"]:
         yield "no operation ended in the time that was measured: the run is too short for its load"
-    if "vm" in result and (text := misfit(system.config.shootdown, system.switches)):
-        yield text
+    if "vm" in result:
+        if text := misfit(system.config.shootdown, system.switches):
+            yield text
+        if number := result["vm"]["shootdowns"].get("ring_full"):
+            places = f"kernel.latr_ring = {system.switches.latr_ring}"
+            yield f"{number} flushes interrupted as concurrent does: the ring of records was full ({places})"
     if system.kmemleak is not None and not system.kmemleak.has_roots:
         yield "kernel.kmemleak reports nothing here: this load keeps its pointers where no scan looks"
     if "panic" in result:

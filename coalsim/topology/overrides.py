@@ -212,7 +212,8 @@ def _number(key: str, text: str, old: Sourced) -> Sourced:
     found = _NUMBER.match(text)
     if not found or len(text) > 40:
         example = f"{old.value} {old.unit}".strip()
-        raise ConfigError([_problem(key, text, "not a number", f"write it like {example}")])
+        message = "below 0" if _NUMBER.match(text.strip().removeprefix("-")) else "not a number"
+        raise ConfigError([_problem(key, text, message, f"write it like {example}")])
     unit = found[2] or old.unit
     if unit not in units:
         remedy = f"use {', '.join(units)}" if old.unit else "give a plain number"

@@ -196,6 +196,10 @@ def test_a_study_that_is_none_is_refused(
         ("machine.memory=0", "a machine without memory; give at least one node some"),
         ("machine.memory=-1GiB", "'-1GiB' is not a size; write it like 4KiB, 2GiB or 4096"),
         ("machine.clock_ghz=0", "; give a clock from 0.001 to 1000 GHz"),
+        (
+            "machine.guest.preempted_share=-0.1",
+            "machine.guest.preempted_share = -0.1: below 0; write it like 0",
+        ),
         ("machine.clock_ghz=nan", "machine.clock_ghz = nan: not a number; write it like 2.5 GHz"),
         ("machine.nokey=5", "; `coalsim machines show` lists the keys"),
         ("run.duration=0", "run.duration = 0: this load never ends by itself; give a time such as 2ms"),

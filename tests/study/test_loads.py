@@ -195,3 +195,18 @@ def test_a_load_that_ends_in_its_warm_up_is_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"run\.warmup = .* ended before the warm-up"):
         run_study(open_study("page_bulk", settings))
+
+
+def test_a_load_that_ends_before_its_measured_time_says_so() -> None:
+    """Its rates are over time in which nothing was left to do; with no end given they are not."""
+    settings = [
+        Setting(key="workload.rounds", value=3, option="--set"),
+        Setting(key="run.warmup", value="0", option="--set"),
+    ]
+    whole = run_study(open_study("brk1", settings))
+    (warning,) = whole["warnings"]
+    assert "the load was over after 63.26 us of the 2 ms that were measured" in warning
+
+    alone = run_study(open_study("brk1", [*settings, Setting(key="run.duration", value="0", option="--set")]))
+    assert "warnings" not in alone
+    assert alone["throughput"]["ops"] == whole["throughput"]["ops"]

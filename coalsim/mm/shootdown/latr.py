@@ -94,7 +94,9 @@ class LatrShootdown(ConcurrentShootdown):
         """Write a record; flush at once if nobody else is concerned, or the ring is full."""
         yield from cpu.sync()
         ring, switches = self._rings[cpu.id], self.system.switches
-        if len(ring) >= switches.latr_ring or not cpu.tick_period:
+        is_full = len(ring) >= switches.latr_ring
+        if is_full or not cpu.tick_period:
+            self.system.counts.ring_full += is_full
             yield from self._finish(cpu, request, release)
             return
         began = yield from self.new_generation(cpu, request)

@@ -62,6 +62,7 @@ class FlushCounts:
         "up_to_date",
         "pages",
         "deferred",
+        "ring_full",
         "broadcasts",
         "left_to_host",
     )
@@ -88,6 +89,7 @@ class FlushCounts:
     up_to_date: int  # that found nothing to do
     pages: int  # that were mapped and have to be flushed, over all calls; not the spans between them
     deferred: int  # calls whose flush was put off
+    ring_full: int  # calls that could have been, had there been room for their record
     broadcasts: int  # invalidations issued to the fabric
     left_to_host: int  # preempted vCPUs that were not asked: the host flushes them before they run again
 

@@ -144,6 +144,7 @@ def test_latr_interrupts_while_its_ring_is_full() -> None:
     """And frees with the call; the record that was there before waits for its ticks."""
     flushed = one_flush(SHOOTDOWNS["latr"], earlier=1, changes={"latr_ring": "1"})
     assert not flushed.counts["deferred"]
+    assert flushed.counts["ring_full"] == 1
     assert flushed.counts["interrupts"] == 3
     assert flushed.freed == [3, 3, 4, 4, 4]
 
